@@ -1,0 +1,79 @@
+# Every target does its own set-up, once: what is installed, built or up to date is left alone.
+
+VENV := .venv
+RUNTIME := $(VENV)/.installed-runtime
+PROJECT := $(VENV)/.installed-project
+DEV := $(VENV)/.installed-dev
+PIP_INSTALL := $(VENV)/bin/python -m pip --disable-pip-version-check -qq install --root-user-action=ignore
+LINTED := reconciler tests bpf
+
+.PHONY: help demo test lint bpf abi bench lab venv wheel lock check-fresh clean
+.PHONY: packages-demo packages-test bpffs
+.DELETE_ON_ERROR:
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*##/  \1:/p' $(MAKEFILE_LIST) | column -t -s: -l 2
+
+demo: $(PROJECT) bpf bpffs  ## show the main job on real packets: push, converge, ping, drift, heal (root)
+	@$(VENV)/bin/reconciler lab demo
+
+test: lint $(DEV) bpf bpffs  ## lint, then every test: manifests to packets (root)
+	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(DEV)  ## check formatting, lint and strict types
+	@$(VENV)/bin/ruff format --check --quiet $(LINTED)
+	@$(VENV)/bin/ruff check --quiet $(LINTED)
+	@$(VENV)/bin/mypy --strict reconciler
+
+bpf: packages-demo  ## compile the XDP programs into bpf/build
+	@$(MAKE) --no-print-directory -s -C bpf
+
+abi: $(PROJECT) bpf  ## generate reconciler/abi/generated.py from the compiled programs
+	@$(VENV)/bin/python bpf/genabi.py
+
+bench: $(DEV) bpf bpffs  ## measure, and print the figures (root)
+	@$(VENV)/bin/python -m pytest tests/bench -m bench -s
+
+lab: $(PROJECT) bpf bpffs  ## bring sample-repo up as namespaces on this machine (root)
+	@$(VENV)/bin/reconciler lab up sample-repo
+
+venv: $(DEV)  ## make the virtual environment .venv with everything locked, tests' tools included
+
+wheel: $(PROJECT) bpf  ## build the wheel, with schemas and compiled programs, into dist
+	@$(VENV)/bin/python -m pip --disable-pip-version-check -qq wheel --no-deps --no-build-isolation -w dist .
+	@ls dist/*.whl
+
+lock:  ## renew the lock files in requirements
+	@scripts/lock
+
+check-fresh:  ## prove demo and tests in a fresh Debian 12 root (root)
+	@scripts/check-fresh
+
+clean:  ## remove what the other targets made, except downloaded Debian packages
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@$(MAKE) --no-print-directory -s -C bpf clean
+	@find reconciler tests bpf -name __pycache__ -prune -exec rm -rf {} +
+
+packages-demo:
+	@scripts/install-packages packages/demo.txt
+
+packages-test:
+	@scripts/install-packages packages/demo.txt packages/test.txt
+
+bpffs:
+	@scripts/mount-bpffs
+
+$(RUNTIME): requirements/runtime.txt requirements/build.txt scripts/make-venv | packages-demo
+	@echo "installing Python packages into $(VENV): requirements/runtime.txt, requirements/build.txt"
+	@scripts/make-venv $(VENV)
+	@$(PIP_INSTALL) --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+	@touch $@
+
+$(PROJECT): pyproject.toml $(RUNTIME)
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements/dev.txt $(PROJECT) | packages-test
+	@echo "installing Python packages into $(VENV): requirements/dev.txt"
+	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
