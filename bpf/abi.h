@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The one place where a layout is written: keys, values, enums and limits shared by the programs and the control plane. */
+#ifndef RECONCILER_ABI_H
+#define RECONCILER_ABI_H
+
+#include <linux/types.h>
+
+/* Declaration tags, read by bpf/genabi.py: a fact column is filled on the host (compile/bind.py). */
+#define __fact __attribute__((btf_decl_tag("fact")))
+
+/* Typedefs carry the meaning of bytes to Python: how to print them, and that they are in network order. */
+typedef __be32 ipv4_t;
+typedef struct {
+	__u8 byte[6];
+} mac_t;
+typedef struct {
+	__be32 word[4];
+} address_t; /* IPv6, or IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2) */
+
+enum limit {
+	LIMIT_ENDPOINTS = 1 << 20, /* rows of endpoints: local and, on bouncers, remote */
+	LIMIT_INTERFACES = 1 << 14, /* endpoint interfaces of one host */
+	LIMIT_NETWORKS = 1 << 16, /* subnets that a divider knows */
+	LIMIT_VPCS = 1 << 14,
+	LIMIT_HOSTS = 1 << 14, /* host slots */
+	LIMIT_SET = 8, /* hosts in a set of bouncers or dividers */
+	LIMIT_UPLINKS = 4, /* underlay interfaces of one host */
+	LIMIT_PATHS = 1 << 16, /* direct paths remembered */
+	LIMIT_COUNTERS = 1 << 14, /* counter slots: one per local endpoint */
+};
+
+/* The wire (bpf/README.md). A direct packet carries a 4-byte option body, a relayed one 8. */
+enum wire {
+	WIRE_PORT = 6081, /* RFC 8926 */
+	WIRE_OPTION_CLASS = 0xff52, /* experimental range of RFC 8926, section 7 */
+	WIRE_OVERHEAD = 62, /* underlay MTU minus this is the endpoints' MTU: IPv4 20, UDP 8, Geneve 8, option 12, Ethernet 14 */
+	WIRE_TTL = 64,
+};
+
+/* Where a packet is on its way; it only ever advances, so nothing loops. Bits 0-2 of the option's type. */
+enum stage {
+	STAGE_ACCESS = 0, /* has not left its host */
+	STAGE_BOUNCER = 1, /* on its way to a bouncer of the sender's network */
+	STAGE_DIVIDER = 2, /* to a divider of the VPC */
+	STAGE_NETWORK = 3, /* to a bouncer of the destination's network */
+	STAGE_HOST = 4, /* to the destination's host */
+};
+
+/* The other bits of the option's type. */
+enum option_flag {
+	OPTION_RETURNED = 1 << 3, /* sent back by a host that could not serve it */
+	OPTION_EGRESS_ALLOWED = 1 << 4, /* the sender's CIDR rules allow it (policy) */
+	OPTION_CRITICAL = 1 << 7, /* RFC 8926: a tunnel end that does not know it must drop */
+};
+
+/* Every verdict is counted under one of these, by the one function that leaves a program (verdict.h). */
+enum reason {
+	REASON_PASSED = 0, /* not ours: left to the kernel's stack */
+	REASON_DELIVERED, /* decapsulated, or switched locally, to an endpoint's interface */
+	REASON_SENT_DIRECT, /* encapsulated towards the destination's host */
+	REASON_SENT_BOUNCER, /* encapsulated towards a bouncer */
+	REASON_BOUNCED, /* relayed by this host as bouncer */
+	REASON_DIVIDED, /* relayed by this host as divider */
+	REASON_RELAYED_DIVIDER, /* relayed by this bouncer to a divider */
+	REASON_RETURNED, /* sent back to the underlay address it came from */
+	REASON_ANSWERED, /* ARP, neighbour discovery or echo answered by the virtual router */
+	REASON_DROP_MALFORMED, /* a header is cut short or contradicts itself */
+	REASON_DROP_UNKNOWN_INTERFACE, /* access runs on an interface no endpoint owns */
+	REASON_DROP_SPOOFED_MAC, /* source MAC is not the endpoint's */
+	REASON_DROP_SPOOFED_ADDRESS, /* source address is not the endpoint's */
+	REASON_DROP_NOT_IP, /* neither IPv4, IPv6 nor ARP */
+	REASON_DROP_MULTICAST, /* multicast or broadcast from an endpoint */
+	REASON_DROP_UNKNOWN_HOST, /* our option from an underlay address that is no host's */
+	REASON_DROP_UNKNOWN_VPC, /* neither endpoint, network nor VPC of this packet is known here */
+	REASON_DROP_NO_ENDPOINT, /* its last stage, and the destination is not here */
+	REASON_DROP_NO_NETWORK, /* a divider knows no network that holds the destination */
+	REASON_DROP_NO_BOUNCER, /* the set to choose from is empty or waiting */
+	REASON_DROP_NO_NEXT_HOP, /* the underlay next hop of the chosen host is not known yet */
+	REASON_DROP_TOO_BIG, /* does not fit the underlay MTU once encapsulated */
+	REASON_DROP_ECN, /* outer CE on a transport that is not ECN-capable (RFC 6040) */
+	REASON_DROP_TTL, /* outer TTL is used up */
+	REASON_DROP_TORN, /* a row changed twice while it was read */
+	REASON_DROP_HELPER, /* a kernel helper refused */
+	REASON_DROP_RETURNED_TWICE, /* returned, and no other candidate is left */
+	REASON_COUNT,
+};
+
+enum endpoint_flag {
+	ENDPOINT_LOCAL = 1 << 0, /* attached to this host: ifindex, mac and counter count */
+	ENDPOINT_GATEWAY = 1 << 1, /* the virtual router's own address: answers, never delivers */
+};
+
+/* endpoints: one map for local and remote rows. The address is that of the overlay. */
+struct endpoint_key {
+	__u32 vni;
+	address_t address;
+};
+
+/* A row is read while it is replaced, and its memory may be given to another key: check covers key and value (row.h). */
+struct endpoint {
+	__u32 check __fact;
+	ipv4_t host; /* underlay address of the host that holds it */
+	mac_t mac; /* zero in remote rows */
+	__u16 host_slot __fact;
+	__u32 ifindex __fact; /* local rows only */
+	__u32 identity; /* local rows only */
+	__u32 network;
+	__u16 counter __fact; /* slot in counters, local rows only */
+	__u16 flags; /* enum endpoint_flag */
+};
+
+/* networks: on dividers, which network holds an address; longest prefix first. */
+struct network_key {
+	__u32 prefix_length; /* 32 for the VNI, and the prefix's own, IPv4 counted from 96 */
+	__be32 vni;
+	address_t address;
+};
+
+struct network {
+	__u32 number; /* 32-bit hash of namespace and name */
+	__u32 flags; /* zero */
+};
+
+/* bouncers: which hosts serve a network; on hosts of its endpoints and on dividers of its VPC. */
+struct bouncer_key {
+	__u32 vni;
+	__u32 network;
+};
+
+/* dividers: which hosts divide a VPC; on the bouncers of its networks. */
+struct divider_key {
+	__u32 vni;
+};
+
+struct host_set {
+	__u32 check __fact;
+	__u32 count;
+	ipv4_t host[LIMIT_SET]; /* sorted; the unused are zero */
+	__u16 host_slot[LIMIT_SET] __fact;
+};
+
+/* hosts: the underlay addresses that are believed; slots index next_hops. */
+struct host_key {
+	ipv4_t address;
+};
+
+struct host {
+	__u16 slot __fact;
+	__u16 flags; /* enum host_flag */
+	__u32 reserved;
+};
+
+enum host_flag {
+	HOST_SELF = 1 << 0,
+	HOST_FOREIGN = 1 << 1, /* managed: false, sends plain Geneve without our option */
+};
+
+/* next_hops: by host slot. All zero: not known. */
+struct next_hop {
+	mac_t mac;
+	__u16 uplink; /* index into uplinks */
+};
+
+/* uplinks, uplink_macs: this host's underlay interfaces. Two maps, because a value above 8 bytes tears. */
+struct uplink {
+	__u32 ifindex;
+	__u32 mtu;
+};
+
+struct uplink_mac {
+	mac_t mac;
+	__u16 valid; /* 1 */
+};
+
+/* interfaces: whose interface a frame came in on. */
+struct interface_key {
+	__u32 ifindex;
+};
+
+struct interface {
+	__u32 vni;
+	__u32 network;
+};
+
+/* paths: learned by the data plane from what arrives; the key is a remote endpoint. Valid while seen lately. */
+struct path {
+	ipv4_t host;
+	__u16 host_slot;
+	__u16 seen; /* coarse monotonic seconds, modulo 2^16 */
+};
+
+struct traffic {
+	__u64 rx_packets; /* received from the endpoint */
+	__u64 rx_bytes;
+	__u64 tx_packets; /* delivered to the endpoint */
+	__u64 tx_bytes;
+};
+
+struct count {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* Frozen at load, in .rodata of every program. The empty arrays only anchor enums in BTF. */
+struct constants {
+	ipv4_t self; /* this host's underlay address */
+	mac_t router_mac; /* the virtual router's, the same in every network */
+	__u16 path_seconds; /* a direct path not seen for so long is not used */
+	enum limit limits[0];
+	enum wire wires[0];
+	enum stage stages[0];
+	enum option_flag option_flags[0];
+	enum endpoint_flag endpoint_flags[0];
+	enum host_flag host_flags[0];
+};
+
+_Static_assert(sizeof(struct endpoint_key) == 20, "endpoint_key");
+_Static_assert(sizeof(struct endpoint) == 32, "endpoint");
+_Static_assert(sizeof(struct network_key) == 24, "network_key");
+_Static_assert(sizeof(struct network) == 8, "network");
+_Static_assert(sizeof(struct host_set) == 56, "host_set");
+_Static_assert(sizeof(struct host) == 8, "host");
+_Static_assert(sizeof(struct next_hop) == 8, "next_hop");
+_Static_assert(sizeof(struct uplink) == 8, "uplink");
+_Static_assert(sizeof(struct path) == 8, "path");
+_Static_assert(sizeof(struct constants) == 12, "constants");
+
+#endif

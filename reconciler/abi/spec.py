@@ -1,0 +1,62 @@
+"""What the control plane knows of a map without a kernel: its layout, capacity, and whose it is.
+
+A MapSpec is deterministic on any machine; the map in this kernel is reconciler.datapath's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+import numpy as np
+
+
+class MapKind(IntEnum):
+    """Kernel numbers of `enum bpf_map_type` (include/uapi/linux/bpf.h)."""
+
+    HASH = 1
+    ARRAY = 2
+    PERCPU_ARRAY = 6
+    LRU_HASH = 9
+    LPM_TRIE = 11
+
+
+class Ownership(StrEnum):
+    """Whose a map is, as its BTF declaration tag says (bpf/maps.h)."""
+
+    OWNED = "owned"
+    DATA_PLANE = "data-plane"
+    COLLECTED = "collected"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A key or value layout: a packed-by-construction dtype, what its bytes mean, and its facts.
+
+    `meaning` maps a column to a typedef of abi.h that says how to print it: `ipv4`, `address`,
+    `mac`; columns without one are integers in the byte order of the dtype.
+    `facts` are the columns filled by bind; they are zero before.
+    """
+
+    dtype: np.dtype[np.void]
+    meaning: Mapping[str, str]
+    facts: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class MapSpec:
+    """One map of bpf/maps.h."""
+
+    name: str
+    kind: MapKind
+    key: Record
+    value: Record
+    capacity: int
+    flags: int
+    ownership: Ownership
+
+    @property
+    def dense(self) -> bool:
+        """Whether every index exists, so that an absent row is an all-zero value."""
+        return self.kind in (MapKind.ARRAY, MapKind.PERCPU_ARRAY)

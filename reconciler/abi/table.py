@@ -1,0 +1,99 @@
+"""Table: the rows of one map as two NumPy structured arrays sorted by key bytes.
+
+Desired and live tables are the same type; converged is byte equality. No object per row exists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reconciler.abi.spec import MapSpec, Record
+
+Rows = NDArray[np.void]
+
+
+class DuplicateKeyError(ValueError):
+    """Two rows of one table have the same key."""
+
+
+def raw(rows: Rows) -> NDArray[np.bytes_]:
+    """View structured rows as fixed-width byte strings, which NumPy orders as memcmp does."""
+    return np.ascontiguousarray(rows).view(f"S{rows.dtype.itemsize}")
+
+
+def _equal_bytes(left: Rows, right: Rows) -> bool:
+    return left.dtype == right.dtype and left.tobytes() == right.tobytes()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Rows of `spec`: `keys` and `values` of shape (n,), sorted by key bytes, keys distinct.
+
+    `origins` (int32, shape (n,)) index HostState.origins: the manifest that a row comes from, -1
+    where that is unknown, as in every live table. Origins never take part in a comparison.
+    """
+
+    spec: MapSpec
+    keys: Rows
+    values: Rows
+    origins: NDArray[np.int32]
+
+    @classmethod
+    def make(
+        cls, spec: MapSpec, keys: Rows, values: Rows, origins: NDArray[np.int32] | None = None
+    ) -> Table:
+        """Sort rows given in any order; raises DuplicateKeyError. Zero rows of arrays are absent."""
+        if origins is None:
+            origins = np.full(len(keys), -1, np.int32)
+        keys, values = np.ascontiguousarray(keys), np.ascontiguousarray(values)
+        if spec.dense:
+            used = raw(values) != b""  # a bytes comparison ignores trailing zeros: b"" is all zero
+            keys, values, origins = keys[used], values[used], origins[used]
+        names = raw(keys)
+        if len(keys) > 1 and not bool(np.all(names[:-1] < names[1:])):
+            order = np.argsort(names, kind="stable")
+            keys, values, origins, names = keys[order], values[order], origins[order], names[order]
+            same = np.flatnonzero(names[:-1] == names[1:])
+            if len(same):
+                raise DuplicateKeyError(f"{spec.name}: key {keys[same[0]].item()} occurs twice")
+        return cls(spec, keys, values, origins)
+
+    @classmethod
+    def empty(cls, spec: MapSpec) -> Table:
+        """No rows."""
+        return cls.make(spec, np.zeros(0, spec.key.dtype), np.zeros(0, spec.value.dtype))
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.keys)
+
+    def __eq__(self, other: object) -> bool:
+        """Byte equality of keys and values."""
+        if not isinstance(other, Table):
+            return NotImplemented
+        return (
+            self.spec.name == other.spec.name
+            and _equal_bytes(self.keys, other.keys)
+            and _equal_bytes(self.values, other.values)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # holds arrays
+
+    def take(self, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> Table:
+        """The chosen rows, by ascending index or mask."""
+        return Table(self.spec, self.keys[chosen], self.values[chosen], self.origins[chosen])
+
+    def without_facts(self) -> Table:
+        """A copy whose fact columns are zero: what two commits can be compared by."""
+        values = self.values.copy()
+        for name in self.spec.value.facts:
+            values[name] = 0
+        return Table(self.spec, self.keys, values, self.origins)
+
+
+def zeros(record: Record, count: int) -> Rows:
+    """`count` all-zero rows of a layout."""
+    return np.zeros(count, record.dtype)

@@ -1,0 +1,37 @@
+"""Facts: what only a host can know. Gathered by reconciler.datapath, put into rows by bind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """An interface that exists in the host's namespace now. `mac` is six bytes."""
+
+    ifindex: int
+    mac: bytes
+    mtu: int
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NextHop:
+    """Where the kernel's routes and neighbours send packets for a host. `mac` is six bytes."""
+
+    mac: bytes
+    uplink: str  # interface name
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One snapshot. Slots are given out by `assign_slots` and stay with their owner."""
+
+    devices: Mapping[str, Device] = field(default_factory=dict)
+    uplinks: tuple[str, ...] = ()  # underlay interface names; the position is the index in the maps
+    next_hops: Mapping[IPv4Address, NextHop] = field(default_factory=dict)
+    host_slots: Mapping[IPv4Address, int] = field(default_factory=dict)
+    counter_slots: Mapping[str, int] = field(default_factory=dict)  # by "namespace/name"
+    objects: Mapping[str, str] = field(default_factory=dict)  # program name -> digest of its object

@@ -1,0 +1,104 @@
+"""HostState: what one host should hold, or holds; desired and live are this one type.
+
+compile makes one per host, bind fills its facts, datapath reads the live one, plan compares two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NewType
+
+from reconciler.abi.generated import MAPS
+from reconciler.abi.spec import Ownership
+from reconciler.abi.table import Table
+
+HostName = NewType("HostName", str)
+
+
+class AttachMode(StrEnum):
+    """How an XDP program is attached to an interface."""
+
+    NATIVE = "native"
+    GENERIC = "generic"
+    OFFLOAD = "offload"
+
+
+class InterfaceKind(StrEnum):
+    """Who makes an endpoint's interface: we a veth pair, or somebody else."""
+
+    VETH = "veth"
+    EXISTING = "existing"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Route:
+    """A route inside the endpoint: destination CIDR (`default` for both zero prefixes) and gateway."""
+
+    destination: str
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Interface:
+    """An endpoint's interface. Existing ones have only `name`, `endpoint`, `vni` and `network`.
+
+    `name` is the host's side, at most 15 bytes. `netns` is the namespace of the peer: a name under
+    the runtime's netns folder, an absolute path, or '' for the host's own (attach: {host: true}).
+    `addresses` carry prefix lengths. `mtu` is a fact: 0 until bind, the underlay's less the overhead.
+    """
+
+    name: str
+    endpoint: str
+    kind: InterfaceKind
+    vni: int
+    network: int
+    netns: str = ""
+    peer: str = ""
+    mac: str = ""
+    mtu: int = 0
+    addresses: tuple[str, ...] = ()
+    routes: tuple[Route, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Program:
+    """An XDP program by the name of its object, with the bytes of its `struct constants`."""
+
+    name: str
+    constants: bytes
+    digest: str = ""  # of the object's bytes; a fact: set by bind, read from the pinned program
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Link:
+    """A program attached to an interface of the host."""
+
+    interface: str
+    program: str
+    mode: AttachMode = AttachMode.NATIVE
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """Everything a host holds. `tables` has one Table per owned map, by name, also empty ones."""
+
+    host: HostName
+    tables: Mapping[str, Table]
+    programs: tuple[Program, ...] = ()
+    links: tuple[Link, ...] = ()
+    interfaces: tuple[Interface, ...] = ()
+    origins: tuple[str, ...] = ()  # "Endpoint shop/web-1", indexed by Table.origins
+
+    @classmethod
+    def empty(cls, host: HostName) -> HostState:
+        """A host that holds nothing."""
+        return cls(host, {name: Table.empty(MAPS[name]) for name in OWNED_MAPS})
+
+    def with_tables(self, tables: Mapping[str, Table]) -> HostState:
+        """The same state with some tables replaced."""
+        return replace(self, tables={**self.tables, **tables})
+
+
+OWNED_MAPS = tuple(sorted(n for n, spec in MAPS.items() if spec.ownership is Ownership.OWNED))

@@ -1,0 +1,1 @@
+"""Documents -> Topology: references, uniqueness, containment. Pure; findings are problems."""
