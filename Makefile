@@ -5,14 +5,14 @@ RUNTIME := $(VENV)/.installed-runtime
 PROJECT := $(VENV)/.installed-project
 DEV := $(VENV)/.installed-dev
 PIP_INSTALL := $(VENV)/bin/python -m pip --disable-pip-version-check -qq install --root-user-action=ignore
-LINTED := reconciler tests bpf
+LINTED := reconciler tests bpf scripts
 
 .PHONY: help demo test lint bpf abi bench lab venv wheel lock check-fresh clean
 .PHONY: packages-demo packages-test bpffs
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*##/  \1:/p' $(MAKEFILE_LIST) | column -t -s: -l 2
+	@awk -F': .*## |:  ## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(PROJECT) bpf bpffs  ## show the main job on real packets: push, converge, ping, drift, heal (root)
 	@$(VENV)/bin/reconciler lab demo
