@@ -23,13 +23,14 @@ test: lint $(DEV) bpf bpffs  ## lint, then every test: manifests to packets (roo
 lint: $(DEV)  ## check formatting, lint and strict types
 	@$(VENV)/bin/ruff format --check --quiet $(LINTED)
 	@$(VENV)/bin/ruff check --quiet $(LINTED)
+	@clang-format --dry-run -Werror bpf/*.[ch]
 	@$(VENV)/bin/mypy --strict reconciler
 
 bpf: packages-demo  ## compile the XDP programs into bpf/build
 	@$(MAKE) --no-print-directory -s -C bpf
 
-abi: $(PROJECT) bpf  ## generate reconciler/abi/generated.py from the compiled programs
-	@$(VENV)/bin/python bpf/genabi.py
+abi: $(DEV) bpf  ## generate reconciler/abi/generated.py from the compiled programs
+	@$(VENV)/bin/python bpf/genabi.py bpf/build/*.bpf.o
 
 bench: $(DEV) bpf bpffs  ## measure, and print the figures (root)
 	@$(VENV)/bin/python -m pytest tests/bench -m bench -s
