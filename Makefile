@@ -8,16 +8,17 @@ PIP_INSTALL := $(VENV)/bin/python -m pip --disable-pip-version-check -qq install
 LINTED := reconciler tests bpf scripts
 
 .PHONY: help demo test lint bpf abi bench lab venv wheel lock check-fresh clean
-.PHONY: packages-demo packages-test bpffs
+.PHONY: root packages-demo packages-test bpffs
 .DELETE_ON_ERROR:
+.NOTPARALLEL:  # apt and pip lock each other out
 
 help:  ## list the targets
 	@awk -F': .*## |:  ## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(PROJECT) bpf bpffs  ## show the main job on real packets: push, converge, ping, drift, heal (root)
+demo: root $(PROJECT) bpf bpffs  ## show the main job on real packets: push, converge, ping, drift, heal (root)
 	@$(VENV)/bin/reconciler lab demo
 
-test: lint $(DEV) bpf bpffs  ## lint, then every test: manifests to packets (root)
+test: root lint $(DEV) bpf bpffs  ## lint, then every test: manifests to packets (root)
 	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
 lint: $(DEV)  ## check formatting, lint and strict types
@@ -32,10 +33,10 @@ bpf: packages-demo  ## compile the XDP programs into bpf/build
 abi: $(DEV) bpf  ## generate reconciler/abi/generated.py from the compiled programs
 	@$(VENV)/bin/python bpf/genabi.py bpf/build/*.bpf.o
 
-bench: $(DEV) bpf bpffs  ## measure, and print the figures (root)
+bench: root $(DEV) bpf bpffs  ## measure, and print the figures (root)
 	@$(VENV)/bin/python -m pytest tests/bench -m bench -s
 
-lab: $(PROJECT) bpf bpffs  ## bring sample-repo up as namespaces on this machine (root)
+lab: root $(PROJECT) bpf bpffs  ## bring sample-repo up as namespaces on this machine (root)
 	@$(VENV)/bin/reconciler lab up sample-repo
 
 venv: $(DEV)  ## make the virtual environment .venv with everything locked, tests' tools included
@@ -47,13 +48,16 @@ wheel: $(PROJECT) bpf  ## build the wheel, with schemas and compiled programs, i
 lock:  ## renew the lock files in requirements
 	@scripts/lock
 
-check-fresh:  ## prove demo and tests in a fresh Debian 12 root (root)
+check-fresh: root  ## prove demo and tests in a fresh Debian 12 root (root)
 	@scripts/check-fresh
 
-clean:  ## remove what the other targets made, except downloaded Debian packages
+clean:  ## remove what the other targets made here
 	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@$(MAKE) --no-print-directory -s -C bpf clean
 	@find reconciler tests bpf -name __pycache__ -prune -exec rm -rf {} +
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "make $(MAKECMDGOALS): needs root, for namespaces and BPF" >&2; exit 1; }
 
 packages-demo:
 	@scripts/install-packages packages/demo.txt
