@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 
 from reconciler.lab.layout import LabError
 from reconciler.model.topology import Address, AttachKind, Topology
@@ -24,7 +25,7 @@ class Member:
 
     name: str
     host: str
-    netns: str
+    netns: Path
     addresses: tuple[Address, ...]
     vni: int = 0
     vpc: str = ""
@@ -92,8 +93,10 @@ class Directory:
         return cls(data["commit"], tuple(hosts), tuple(endpoints))
 
 
-def make_directory(commit: str, topology: Topology, host_netns: Mapping[str, str]) -> Directory:
-    """Hosts of `host_netns`, which gives their namespaces, and the endpoints on them."""
+def make_directory(
+    commit: str, topology: Topology, host_netns: Mapping[str, Path], folder: Path
+) -> Directory:
+    """Hosts of `host_netns`, in the namespaces it gives, and their endpoints, in `folder`."""
     hosts = tuple(
         Member(host.name, host.name, host_netns[host.name], (host.underlay,))
         for host in topology.hosts
@@ -110,7 +113,7 @@ def make_directory(commit: str, topology: Topology, host_netns: Mapping[str, str
             continue
         attachment = topology.attachments[columns.attachment[number]]
         vpc = topology.vpcs[topology.networks[columns.network[number]].vpc]
-        inside = attachment.netns or name.replace("/", ".")
+        inside = folder / (attachment.netns or name.replace("/", "."))
         if attachment.kind is AttachKind.HOST:
             inside = host_netns[host]
         endpoints.append(
@@ -154,9 +157,10 @@ def _address(raw: bytes) -> Address:
     return IPv4Address(raw[12:]) if raw.startswith(V4_IN_V6) else IPv6Address(raw)
 
 
-def _member(addresses: list[str], attach: str, **rest: object) -> Member:
+def _member(addresses: list[str], attach: str, netns: str, **rest: object) -> Member:
     return Member(
         addresses=tuple(map(ip_address, addresses)),
         attach=AttachKind(attach),
+        netns=Path(netns),
         **rest,  # type: ignore[arg-type]  # written by dump
     )

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from reconciler.lab import netns
@@ -36,7 +37,7 @@ class Echo(NamedTuple):
 class Port:
     """Raw ICMP and ICMPv6 sockets in a namespace; `token` keeps others' echoes out."""
 
-    def __init__(self, namespace: str, token: bytes) -> None:
+    def __init__(self, namespace: Path, token: bytes) -> None:
         self.token = token
         self.sockets = netns.inside(namespace, self._open)
 
@@ -91,7 +92,7 @@ def _checksum(data: bytes) -> int:
 
 
 @contextmanager
-def _ports(namespaces: Iterable[str]) -> Iterator[list[Port]]:
+def _ports(namespaces: Iterable[Path]) -> Iterator[list[Port]]:
     token = os.urandom(8)
     with ExitStack() as stack:
         ports = []
@@ -110,7 +111,7 @@ class Reached:
 
 
 def ask_everywhere(
-    namespaces: Sequence[str],
+    namespaces: Sequence[Path],
     questions: Sequence[tuple[int, Address]],
     attempts: int = 3,
     patience: float = 0.6,
@@ -157,7 +158,7 @@ class Sample:
 class Stream:
     """A ping that runs beside what else happens: one request every `interval` seconds."""
 
-    def __init__(self, namespace: str, address: Address, interval: float = 0.01) -> None:
+    def __init__(self, namespace: Path, address: Address, interval: float = 0.01) -> None:
         self._port = Port(namespace, os.urandom(8))
         self._address, self._interval = address, interval
         self._sent: list[float] = []

@@ -17,6 +17,7 @@ from reconciler.model.topology import Host
 
 ROOMY = 24  # the subnet of a zone, unless its addresses need a wider or a narrower one
 NAME_LIMIT = 15  # IFNAMSIZ - 1
+BRIDGE, PORT = "z.", "h."  # how names of interfaces begin in the router's namespace
 
 
 class LabError(Exception):
@@ -137,7 +138,7 @@ def _segment(zones: tuple[str, ...], subnet: IPv4Network, hosts: Sequence[Host])
             host.managed,
             host.underlay,
             host.interface,
-            short_name("h.", host.name),
+            short_name(PORT, host.name),
         )
         for host in hosts
     )
@@ -145,6 +146,6 @@ def _segment(zones: tuple[str, ...], subnet: IPv4Network, hosts: Sequence[Host])
         zones,
         subnet,
         gateway,
-        short_name("z.", "+".join(zones)),
+        short_name(BRIDGE, "+".join(zones)),
         tuple(sorted(cables, key=lambda cable: cable.host)),
     )

@@ -1,52 +1,38 @@
-"""Named network namespaces: make, remove, tell apart, run something inside.
-
-Names live where iproute2 keeps them, so that `ip netns` shows what the lab made.
-"""
+"""Network namespaces held open by a file: make, remove, tell apart, run something inside."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from pyroute2 import IPRoute, netns
 
-FOLDER = Path("/run/netns")
-
 Result = TypeVar("Result")
 
 
-def path(name: str) -> Path:
-    """The file that holds a namespace open."""
-    return FOLDER / name
+def exists(path: Path) -> bool:
+    """Whether `path` is a namespace; a bare file, left by a crash half-way, is none."""
+    return path.exists() and path.stat().st_dev != path.parent.stat().st_dev
 
 
-def exists(name: str) -> bool:
-    """Whether `name` is a namespace; a bare file, left by a crash half-way, is none."""
-    place = path(name)
-    return place.exists() and place.stat().st_dev != FOLDER.stat().st_dev
+def create(path: Path) -> None:
+    """Make it unless it is there, with its loopback up."""
+    if not exists(path):
+        path.unlink(missing_ok=True)
+        netns.create(str(path))
+    talk(path, lambda route: route.link("set", index=1, state="up"))
 
 
-def create(name: str) -> bool:
-    """Make it unless it is there, with its loopback up; whether it was made now."""
-    made = not exists(name)
-    if made:
-        path(name).unlink(missing_ok=True)
-        netns.create(str(path(name)))
-    with IPRoute(netns=str(path(name))) as route:
-        route.link("set", index=1, state="up")
-    return made
-
-
-def remove(name: str) -> None:
-    """Forget the name; the namespace goes with its last process and socket. Twice is once."""
+def remove(path: Path) -> None:
+    """Forget it; the namespace goes with its last process and socket. Twice is once."""
     with suppress(FileNotFoundError):
-        netns.remove(str(path(name)))
+        netns.remove(str(path))
 
 
-def inside(name: str, work: Callable[[], Result]) -> Result:
+def inside(path: Path, work: Callable[[], Result]) -> Result:
     """What `work` returns or raises, run by a thread that is in the namespace.
 
     Sockets made by it stay in the namespace whoever uses them; nothing else of the process moves.
@@ -56,12 +42,12 @@ def inside(name: str, work: Callable[[], Result]) -> Result:
 
     def enter() -> None:
         try:
-            netns.setns(str(path(name)), flags=0)
+            netns.setns(str(path), flags=0)
             results.append(work())
         except BaseException as error:  # handed over to the caller, whatever it is
             errors.append(error)
 
-    thread = threading.Thread(target=enter, name=f"in {name}")
+    thread = threading.Thread(target=enter, name=f"in {path.name}")
     thread.start()
     thread.join()
     if errors:
@@ -69,7 +55,17 @@ def inside(name: str, work: Callable[[], Result]) -> Result:
     return results[0]
 
 
-def sysctl(values: dict[str, str]) -> None:
+def talk(path: Path, work: Callable[[IPRoute], Result]) -> Result:
+    """What `work` returns, given a netlink socket of the namespace and called inside it."""
+
+    def speak() -> Result:
+        with IPRoute() as route:
+            return work(route)
+
+    return inside(path, speak)
+
+
+def sysctl(values: Mapping[str, str]) -> None:
     """Set values of net/ of the calling thread's namespace, as "ipv4/ip_forward": "1"."""
     for key, value in values.items():
         Path("/proc/sys/net", key).write_text(value)

@@ -14,15 +14,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from reconciler.lab import netns
-
 # Kept short: the shell is replaced, and pid and start time stay.
 RECORD = 'read -r line </proc/$$/stat && echo "$line" >"$0" && exec "$@"'
 
 
-def start(command: Sequence[str], namespace: str, pid_file: Path, log: Path) -> None:
+def start(command: Sequence[str], namespace: Path, pid_file: Path, log: Path) -> None:
     """Run `command` in a namespace and a session of its own, output appended to `log`."""
-    inside = ["nsenter", f"--net={netns.path(namespace)}", "--", *command]
+    inside = ["nsenter", f"--net={namespace}", "--", *command]
     detached = ["setsid", "--fork", "sh", "-c", RECORD, str(pid_file), *inside]
     pid_file.unlink(missing_ok=True)
     with log.open("ab") as output:

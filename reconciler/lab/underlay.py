@@ -10,12 +10,13 @@ import hashlib
 import socket
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address
+from pathlib import Path
 
 from pyroute2 import IPRoute
 from pyroute2.ethtool.ioctl import IoctlEthtool
 
 from reconciler.lab import netns
-from reconciler.lab.layout import Cable, LabError, Layout, Segment
+from reconciler.lab.layout import BRIDGE, PORT, Cable, LabError, Layout, Segment
 
 ROUTER = {
     "ipv4/ip_forward": "1",
@@ -32,72 +33,83 @@ HOST = {
 
 
 class Underlay:
-    """Builds a layout; `router` is the name of the router's namespace, `hosts` those of hosts'."""
+    """Builds a layout; `router` is the router's namespace, `hosts` are those of the hosts."""
 
-    def __init__(self, router: str, hosts: Mapping[str, str], mtu: int) -> None:
+    def __init__(self, router: Path, hosts: Mapping[str, Path], mtu: int) -> None:
         self.router, self.hosts, self.mtu = router, hosts, mtu
 
     def build(self, layout: Layout, progress: Callable[[str], None]) -> None:
-        """Everything of the layout whose host is in `hosts`; removes what is no longer in it."""
+        """Everything of the layout whose host is in `hosts`; takes out what is no longer in it."""
         netns.create(self.router)
         netns.inside(self.router, lambda: netns.sysctl(ROUTER))
-        with IPRoute(netns=str(netns.path(self.router))) as route:
-            self._prune(route, layout)
-            for segment in layout.segments:
-                bridge = self._bridge(route, segment)
-                for cable in segment.cables:
-                    if cable.host in self.hosts:
-                        self._host(route, bridge, segment, cable)
-                        progress(cable.host)
+        netns.talk(self.router, lambda route: self._prune(route, layout))
+        for segment in layout.segments:
+            self._bridge(segment)
+            for cable in segment.cables:
+                if cable.host in self.hosts:
+                    self._host(segment, cable)
+                    progress(cable.host)
 
     def _prune(self, router: IPRoute, layout: Layout) -> None:
         """Take out switches and cables that the layout no longer has."""
         wanted = {segment.bridge for segment in layout.segments}
         wanted |= {cable.port for cable in layout.cables if cable.host in self.hosts}
         for link in router.get_links():
-            if link.get("ifname") not in wanted and link.get("ifname").startswith(("h.", "z.")):
+            if link.get("ifname") not in wanted and link.get("ifname").startswith((BRIDGE, PORT)):
                 router.link("del", index=link["index"])
 
-    def _bridge(self, router: IPRoute, segment: Segment) -> int:
-        """The segment's switch, up and with the router's address in it; its index."""
-        index = _lookup(router, segment.bridge)
-        if index is None:
-            mac = _stable_mac(segment.bridge)
-            router.link("add", ifname=segment.bridge, kind="bridge", address=mac)
-            index = _required(router, segment.bridge)
-        router.link("set", index=index, mtu=self.mtu, state="up")
-        _only_address(router, index, segment.gateway, segment.subnet.prefixlen)
-        return index
+    def _bridge(self, segment: Segment) -> None:
+        """The segment's switch, up and with the router's address in it."""
 
-    def _host(self, router: IPRoute, bridge: int, segment: Segment, cable: Cable) -> None:
-        """A host's namespace and its cable, addressed, up, and routed through the segment."""
-        name = self.hosts[cable.host]
-        netns.create(name)
-        netns.inside(name, lambda: netns.sysctl(HOST))
-        with IPRoute(netns=str(netns.path(name))) as host:
-            port, index = self._cable(router, host, name, cable)
-            router.link("set", index=port, master=bridge, mtu=self.mtu, state="up")
-            host.link("set", index=index, mtu=self.mtu, state="up")
-            _only_address(host, index, cable.address, segment.subnet.prefixlen)
-            host.route("replace", dst="default", gateway=str(segment.gateway), oif=index)
-        # What XDP sends into a veth is lost unless the other end polls, which GRO makes it do.
-        netns.inside(self.router, lambda: _receive_offload(cable.port))
+        def build(route: IPRoute) -> None:
+            if _lookup(route, segment.bridge) is None:
+                mac = _stable_mac(segment.bridge)
+                route.link("add", ifname=segment.bridge, kind="bridge", address=mac)
+            index = _required(route, segment.bridge)
+            route.link("set", index=index, mtu=self.mtu, state="up")
+            _only_address(route, index, segment.gateway, segment.subnet.prefixlen)
 
-    def _cable(self, router: IPRoute, host: IPRoute, name: str, cable: Cable) -> tuple[int, int]:
-        """(router's index, host's index) of the veth pair, made if it is missing."""
-        port, index = _lookup(router, cable.port), _lookup(host, cable.interface)
-        if port is not None and index is not None:
-            return port, index
-        if port is not None:
-            router.link("del", index=port)
-        if index is not None:
-            raise LabError(
-                f"host {cable.host}: namespace {name} already has an interface "
-                f"{cable.interface}; choose another `spec.interface`"
-            )
-        peer = {"ifname": cable.interface, "net_ns_fd": str(netns.path(name))}
-        router.link("add", ifname=cable.port, kind="veth", peer=peer)
-        return _required(router, cable.port), _required(host, cable.interface)
+        netns.talk(self.router, build)
+
+    def _host(self, segment: Segment, cable: Cable) -> None:
+        """A host's namespace and its cable: plugged in, addressed, routed through the segment."""
+        namespace = self.hosts[cable.host]
+        netns.create(namespace)
+        netns.inside(namespace, lambda: netns.sysctl(HOST))
+        present = netns.talk(namespace, lambda route: _lookup(route, cable.interface)) is not None
+
+        def plug(route: IPRoute) -> None:
+            port = _lookup(route, cable.port)
+            if port is None or not present:
+                _new_cable(route, cable, namespace, port, present)
+            index, bridge = _required(route, cable.port), _required(route, segment.bridge)
+            route.link("set", index=index, master=bridge, mtu=self.mtu, state="up")
+            # What XDP sends into a veth is lost unless the other end polls; GRO makes it do so.
+            _receive_offload(cable.port)
+
+        def address(route: IPRoute) -> None:
+            index = _required(route, cable.interface)
+            route.link("set", index=index, mtu=self.mtu, state="up")
+            _only_address(route, index, cable.address, segment.subnet.prefixlen)
+            route.route("replace", dst="default", gateway=str(segment.gateway), oif=index)
+
+        netns.talk(self.router, plug)
+        netns.talk(namespace, address)
+
+
+def _new_cable(
+    router: IPRoute, cable: Cable, namespace: Path, port: int | None, present: bool
+) -> None:
+    """Make the veth pair, in place of one whose other end is gone."""
+    if port is not None:
+        router.link("del", index=port)
+    elif present:
+        raise LabError(
+            f"host {cable.host}: its namespace already has an interface {cable.interface}; "
+            "choose another `spec.interface`"
+        )
+    peer = {"ifname": cable.interface, "net_ns_fd": str(namespace)}
+    router.link("add", ifname=cable.port, kind="veth", peer=peer)
 
 
 def _lookup(route: IPRoute, name: str) -> int | None:
@@ -120,10 +132,10 @@ def _only_address(route: IPRoute, index: int, address: IPv4Address, length: int)
         for each in route.get_addr(index=index, family=socket.AF_INET)
     }
     wanted = (str(address), length)
-    for other, mask in have - {wanted}:
-        route.addr("del", index=index, address=other, mask=mask)
+    for other, prefix in have - {wanted}:
+        route.addr("del", index=index, address=other, prefixlen=prefix)
     if wanted not in have:
-        route.addr("add", index=index, address=str(address), mask=length)
+        route.addr("add", index=index, address=str(address), prefixlen=length)
 
 
 def _receive_offload(interface: str) -> None:
