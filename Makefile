@@ -25,7 +25,7 @@ lint: $(DEV)  ## check formatting, lint and strict types
 	@$(VENV)/bin/ruff format --check --quiet $(LINTED)
 	@$(VENV)/bin/ruff check --quiet $(LINTED)
 	@clang-format --dry-run -Werror bpf/*.[ch]
-	@$(VENV)/bin/mypy --strict reconciler
+	@$(VENV)/bin/mypy --strict reconciler bpf/genabi.py scripts/wheel_data.py
 
 bpf: packages-demo  ## compile the XDP programs into bpf/build
 	@$(MAKE) --no-print-directory -s -C bpf
