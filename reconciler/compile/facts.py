@@ -34,4 +34,5 @@ class Facts:
     next_hops: Mapping[IPv4Address, NextHop] = field(default_factory=dict)
     host_slots: Mapping[IPv4Address, int] = field(default_factory=dict)
     counter_slots: Mapping[str, int] = field(default_factory=dict)  # by "namespace/name"
+    unready: Mapping[str, str] = field(default_factory=dict)  # interface name -> what it waits for
     objects: Mapping[str, str] = field(default_factory=dict)  # program name -> digest of its object

@@ -6,7 +6,7 @@ compile makes one per host, bind fills its facts, datapath reads the live one, p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NewType
 
@@ -34,7 +34,7 @@ class InterfaceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Route:
-    """A route inside the endpoint: destination CIDR (`default` for both zero prefixes) and gateway."""
+    """A route inside the endpoint: destination CIDR (`default` for a zero prefix) and gateway."""
 
     destination: str
     gateway: str
@@ -46,7 +46,8 @@ class Interface:
 
     `name` is the host's side, at most 15 bytes. `netns` is the namespace of the peer: a name under
     the runtime's netns folder, an absolute path, or '' for the host's own (attach: {host: true}).
-    `addresses` carry prefix lengths. `mtu` is a fact: 0 until bind, the underlay's less the overhead.
+    `addresses` carry prefix lengths. `mtu` is a fact: 0 until bind, then the underlay's less the
+    overhead. `faults` says what else is wrong with a live one ("down", "peer down"); never desired.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Interface:
     mtu: int = 0
     addresses: tuple[str, ...] = ()
     routes: tuple[Route, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -73,11 +75,15 @@ class Program:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Link:
-    """A program attached to an interface of the host."""
+    """A program attached to an interface of the host.
+
+    `fallback` says of a live one in which mode it runs instead, and why; it is not a difference.
+    """
 
     interface: str
     program: str
     mode: AttachMode = AttachMode.NATIVE
+    fallback: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,8 @@ class HostState:
     programs: tuple[Program, ...] = ()
     links: tuple[Link, ...] = ()
     interfaces: tuple[Interface, ...] = ()
-    origins: tuple[str, ...] = ()  # "Endpoint shop/web-1", indexed by Table.origins
+    # "Endpoint shop/web-1", indexed by Table.origins; like those in no comparison
+    origins: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def empty(cls, host: HostName) -> HostState:
