@@ -5,6 +5,7 @@ Desired and live tables are the same type; converged is byte equality. No object
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,10 @@ from numpy.typing import NDArray
 from reconciler.abi.spec import MapSpec, Record
 
 Rows = NDArray[np.void]
+
+
+class LayoutError(TypeError):
+    """Rows are not laid out as their map is, for instance in another byte order."""
 
 
 class DuplicateKeyError(ValueError):
@@ -45,7 +50,12 @@ class Table:
     def make(
         cls, spec: MapSpec, keys: Rows, values: Rows, origins: NDArray[np.int32] | None = None
     ) -> Table:
-        """Sort rows given in any order; raises DuplicateKeyError. Zero rows of arrays are absent."""
+        """Sort rows given in any order. Zero rows of arrays are absent.
+
+        Raises DuplicateKeyError, and LayoutError for rows of another layout or byte order.
+        """
+        if keys.dtype != spec.key.dtype or values.dtype != spec.value.dtype:
+            raise LayoutError(f"{spec.name}: rows are {keys.dtype} and {values.dtype}")
         if origins is None:
             origins = np.full(len(keys), -1, np.int32)
         keys, values = np.ascontiguousarray(keys), np.ascontiguousarray(values)
@@ -92,6 +102,13 @@ class Table:
         for name in self.spec.value.facts:
             values[name] = 0
         return Table(self.spec, self.keys, values, self.origins)
+
+
+def join(record: Record, parts: Sequence[Rows]) -> Rows:
+    """The rows of several arrays. (np.concatenate turns big-endian columns into native ones.)"""
+    octets = [np.ascontiguousarray(each).view(np.uint8) for each in parts if len(each)]
+    joined = np.concatenate([np.zeros(0, np.uint8), *octets])
+    return joined.view(record.dtype)
 
 
 def zeros(record: Record, count: int) -> Rows:
