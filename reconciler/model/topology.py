@@ -20,9 +20,21 @@ Cidr = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 
+def packed(address: Address) -> bytes:
+    """16 bytes in network order, IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2)."""
+    octets = address.packed
+    return octets if len(octets) == 16 else bytes(10) + b"\xff\xff" + octets
+
+
+def unpacked(octets: bytes) -> Address:
+    """The address of 16 bytes as `packed` makes them."""
+    address = IPv6Address(octets)
+    return address.ipv4_mapped or address
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """How many hosts take a role, and whether zones must differ while they can (`zones: spread`)."""
+    """How many hosts take a role, and whether zones must differ while they can."""
 
     count: int = 2
     spread: bool = True

@@ -1,0 +1,74 @@
+"""The endpoints table: local endpoints, their gateways, and on bouncers all of their networks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reconciler.abi.generated import MAPS, EndpointFlag
+from reconciler.abi.table import Table, join, zeros
+from reconciler.compile.origins import Numbering
+from reconciler.compile.overview import Overview
+from reconciler.model.mac import ROUTER_MAC
+from reconciler.model.topology import packed
+
+SPEC = MAPS["endpoints"]
+
+
+def endpoints(overview: Overview, host: int) -> Table:
+    """Local, remote and gateway rows of one host. Remote rows say host and network only."""
+    local = overview.local.of(host)
+    members = overview.members.of_all(overview.bounced.of(host))
+    remote = members[overview.address_host[members] != host]
+    gateways = _gateways(overview, host)
+    addresses = _addresses(overview, np.concatenate([local, remote]))
+    _describe(overview, addresses, local)
+    return Table.make(
+        SPEC,
+        join(SPEC.key, [addresses.keys, gateways.keys]),
+        join(SPEC.value, [addresses.values, gateways.values]),
+        np.concatenate([addresses.origins, gateways.origins]),
+    )
+
+
+def _addresses(overview: Overview, chosen: NDArray[np.intp]) -> Table:
+    """Rows of the chosen addresses as a remote host knows them, in the given order."""
+    points = overview.topology.endpoints
+    network = overview.address_network[chosen]
+    keys, values = zeros(SPEC.key, len(chosen)), zeros(SPEC.value, len(chosen))
+    keys["vni"] = overview.vni[network]
+    keys["address"] = points.address[chosen]
+    values["host"] = overview.underlay[overview.address_host[chosen]]
+    values["network"] = overview.number[network]
+    return Table(SPEC, keys, values, points.address_owner[chosen])
+
+
+def _describe(overview: Overview, rows: Table, local: NDArray[np.intp]) -> None:
+    """Add to the first rows, which are local, what only their own host needs."""
+    points = overview.topology.endpoints
+    owner, mine = points.address_owner[local], slice(len(local))
+    rows.values["mac"][mine] = points.mac[owner]
+    rows.values["identity"][mine] = points.identity[owner]
+    rows.values["flags"][mine] = EndpointFlag.LOCAL
+
+
+def _gateways(overview: Overview, host: int) -> Table:
+    """The virtual router's addresses in the networks of the host's endpoints."""
+    pairs = [
+        (network, packed(gateway))
+        for network in overview.networks_of(host).tolist()
+        for gateway in overview.topology.networks[network].gateways
+    ]
+    network = np.array([index for index, _ in pairs], np.intp)
+    keys, values = zeros(SPEC.key, len(pairs)), zeros(SPEC.value, len(pairs))
+    keys["vni"] = overview.vni[network]
+    keys["address"] = np.frombuffer(b"".join(octets for _, octets in pairs), np.uint8).reshape(
+        -1, 16
+    )
+    values["host"] = overview.underlay[host]
+    values["mac"] = np.frombuffer(ROUTER_MAC, np.uint8)
+    values["network"] = overview.number[network]
+    values["flags"] = EndpointFlag.GATEWAY
+    return Table(
+        SPEC, keys, values, (Numbering(overview.topology).networks + network).astype(np.int32)
+    )

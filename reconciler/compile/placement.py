@@ -1,0 +1,93 @@
+"""Which hosts bounce a network and divide a VPC: weighted rendezvous hashing, spread over zones.
+
+The choice depends on nothing but names, weights and zones, so it is the same on every host and
+commit, and a host that comes or goes moves only its own share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reconciler.model.topology import Host, Placement, Topology
+
+Chosen = tuple[NDArray[np.int32], ...]  # per network or VPC: indices into Topology.hosts, ascending
+
+
+def bouncers(topology: Topology) -> Chosen:
+    """The hosts that bounce each network, in the order of Topology.networks."""
+    keys = [f"bouncer {each.namespace}/{each.name}" for each in topology.networks]
+    wanted = [each.bouncers for each in topology.networks]
+    return place(keys, wanted, topology.hosts, [host.bounce for host in topology.hosts])
+
+
+def dividers(topology: Topology) -> Chosen:
+    """The hosts that divide each VPC, in the order of Topology.vpcs."""
+    keys = [f"divider {each.namespace}/{each.name}" for each in topology.vpcs]
+    wanted = [each.dividers for each in topology.vpcs]
+    return place(keys, wanted, topology.hosts, [host.divide for host in topology.hosts])
+
+
+def place(
+    keys: Sequence[str], wanted: Sequence[Placement], hosts: Sequence[Host], willing: Sequence[bool]
+) -> Chosen:
+    """The hosts of each key; fewer than wanted when fewer are eligible."""
+    eligible = np.array(
+        [
+            index
+            for index, (host, ready) in enumerate(zip(hosts, willing, strict=True))
+            if ready and host.managed and not host.cordon and host.weight > 0
+        ],
+        np.int32,
+    )
+    names = _digests([hosts[index].name for index in eligible])
+    weights = np.array([hosts[index].weight for index in eligible], np.float64)
+    _, zones = np.unique([hosts[index].zone for index in eligible], return_inverse=True)
+    chosen = []
+    for key, placement in zip(_digests(keys), wanted, strict=True):
+        score = _scores(key, names, weights)
+        order = np.lexsort((names, -score))
+        if placement.spread:
+            order = order[np.argsort(_rank_in_zone(zones[order]), kind="stable")]
+        chosen.append(np.sort(eligible[order[: placement.count]]))
+    return tuple(chosen)
+
+
+def _digests(names: Sequence[str]) -> NDArray[np.uint64]:
+    """64 bits of BLAKE2b of each name."""
+    return np.array(
+        [int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") for name in names],
+        np.uint64,
+    )
+
+
+def _scores(
+    key: np.uint64, names: NDArray[np.uint64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Logarithmic method of weighted rendezvous hashing (Schindelhauer, Schomaker 2005).
+
+    weight / -ln(u) with u in (0, 1) from the mixture of both digests (finaliser of splitmix64).
+    """
+    z = key ^ names
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    uniform = ((z >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    return weights / -np.log(uniform)
+
+
+def _rank_in_zone(zones: NDArray[np.intp]) -> NDArray[np.intp]:
+    """How many hosts of the same zone come before each, for zones in order of score.
+
+    Taking the best of every zone first, then every second best, keeps the promise of rendezvous
+    hashing: without a host, each rank of its zone only gets weaker, so nothing else moves in.
+    """
+    by_zone = np.argsort(zones, kind="stable")
+    sorted_zones = zones[by_zone]
+    first = np.searchsorted(sorted_zones, sorted_zones, side="left")
+    rank = np.empty(len(zones), np.intp)
+    rank[by_zone] = np.arange(len(zones)) - first
+    return rank

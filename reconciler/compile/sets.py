@@ -1,0 +1,56 @@
+"""The bouncers and dividers tables: which hosts serve a network, and a VPC."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reconciler.abi.generated import MAPS
+from reconciler.abi.table import Rows, Table, zeros
+from reconciler.compile.origins import Numbering
+from reconciler.compile.overview import Overview
+from reconciler.compile.placement import Chosen
+
+
+def bouncers(overview: Overview, host: int) -> Table:
+    """Sets of the networks with endpoints here, bounced here, or of VPCs divided here."""
+    chosen = np.unique(
+        np.concatenate(
+            [
+                overview.networks_of(host),
+                overview.bounced.of(host),
+                overview.networks.of_all(overview.divided.of(host)),
+            ]
+        )
+    )
+    spec = MAPS["bouncers"]
+    keys = zeros(spec.key, len(chosen))
+    keys["vni"] = overview.vni[chosen]
+    keys["network"] = overview.number[chosen]
+    values = _sets(overview, overview.bouncers, chosen)
+    origins = Numbering(overview.topology).networks + chosen
+    return Table.make(spec, keys, values, origins.astype(np.int32))
+
+
+def dividers(overview: Overview, host: int) -> Table:
+    """Sets of the VPCs whose networks are bounced here."""
+    networks = overview.topology.networks
+    chosen = np.unique(
+        np.array([networks[index].vpc for index in overview.bounced.of(host).tolist()], np.intp)
+    )
+    spec = MAPS["dividers"]
+    keys = zeros(spec.key, len(chosen))
+    keys["vni"] = [overview.topology.vpcs[index].vni for index in chosen.tolist()]
+    values = _sets(overview, overview.dividers, chosen)
+    origins = Numbering(overview.topology).vpcs + chosen
+    return Table.make(spec, keys, values, origins.astype(np.int32))
+
+
+def _sets(overview: Overview, sets: Chosen, chosen: NDArray[np.intp]) -> Rows:
+    """`struct host_set` of the chosen: underlay addresses ascending, then zeros."""
+    values = zeros(MAPS["bouncers"].value, len(chosen))
+    for row, index in enumerate(chosen.tolist()):
+        members = np.sort(overview.underlay[sets[index]])
+        values["count"][row] = len(members)
+        values["host"][row, : len(members)] = members
+    return values
