@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "build" / "kernel"
 MODULES = ("virtio_pci", "9p", "9pnet_virtio", "overlay", "veth", "bridge", "tun")
+SHARE = "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap"
 NEEDED = ("qemu-system-x86_64", "busybox", "cpio", "depmod", "dpkg")
 
 INIT = """#!/bin/busybox sh
@@ -120,9 +121,10 @@ def boot(command: str, scratch: Path, seconds: int = 600, memory: int = 3072) ->
             "-m", str(memory), "-nographic", "-no-reboot", "-nic", "none",
             "-kernel", str(files / "boot" / f"vmlinuz-{base.name}"), "-initrd", str(image),
             "-append", "console=ttyS0 quiet panic=-1",
-            "-virtfs", "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap",
+            "-virtfs", SHARE,
         ],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=seconds,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+        timeout=seconds, check=False,
     )  # fmt: skip
     code = re.search(r"guest exit code: (\d+)", done.stdout)
     return Guest(int(code[1]) if code else -1, done.stdout + done.stderr)
