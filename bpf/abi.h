@@ -8,6 +8,9 @@
 /* Declaration tags, read by bpf/genabi.py: a fact column is filled on the host (compile/bind.py). */
 #define __fact __attribute__((btf_decl_tag("fact")))
 
+/* Values are copied by 8-byte words (row.h); in maps they are aligned so anyway. */
+#define __words __attribute__((aligned(8)))
+
 /* Typedefs carry the meaning of bytes to Python: how to print them, and that they are in network order. */
 typedef __be32 ipv4_t;
 typedef struct {
@@ -50,6 +53,7 @@ enum stage {
 enum option_flag {
 	OPTION_RETURNED = 1 << 3, /* sent back by a host that could not serve it */
 	OPTION_EGRESS_ALLOWED = 1 << 4, /* the sender's CIDR rules allow it (policy) */
+	OPTION_RETRIED = 1 << 5, /* was returned once and sent on: a second return drops it */
 	OPTION_CRITICAL = 1 << 7, /* RFC 8926: a tunnel end that does not know it must drop */
 };
 
@@ -64,6 +68,7 @@ enum reason {
 	REASON_RELAYED_DIVIDER, /* relayed by this bouncer to a divider */
 	REASON_RETURNED, /* sent back to the underlay address it came from */
 	REASON_ANSWERED, /* ARP, neighbour discovery or echo answered by the virtual router */
+	REASON_UNANSWERED, /* ARP or neighbour discovery of an endpoint about its own address: heard, nothing to say */
 	REASON_DROP_MALFORMED, /* a header is cut short or contradicts itself */
 	REASON_DROP_UNKNOWN_INTERFACE, /* access runs on an interface no endpoint owns */
 	REASON_DROP_SPOOFED_MAC, /* source MAC is not the endpoint's */
@@ -107,7 +112,7 @@ struct endpoint {
 	__u32 network;
 	__u16 counter __fact; /* slot in counters, local rows only */
 	__u16 flags; /* enum endpoint_flag */
-};
+} __words;
 
 /* networks: on dividers, which network holds an address; longest prefix first. */
 struct network_key {
@@ -119,7 +124,7 @@ struct network_key {
 struct network {
 	__u32 number; /* 32-bit hash of namespace and name */
 	__u32 flags; /* zero */
-};
+} __words;
 
 /* bouncers: which hosts serve a network; on hosts of its endpoints and on dividers of its VPC. */
 struct bouncer_key {
@@ -137,7 +142,7 @@ struct host_set {
 	__u32 count;
 	ipv4_t host[LIMIT_SET]; /* sorted; the unused are zero */
 	__u16 host_slot[LIMIT_SET] __fact;
-};
+} __words;
 
 /* hosts: the underlay addresses that are believed; slots index next_hops. */
 struct host_key {
@@ -148,7 +153,7 @@ struct host {
 	__u16 slot __fact;
 	__u16 flags; /* enum host_flag */
 	__u32 reserved;
-};
+} __words;
 
 enum host_flag {
 	HOST_SELF = 1 << 0,
@@ -159,18 +164,18 @@ enum host_flag {
 struct next_hop {
 	mac_t mac;
 	__u16 uplink; /* index into uplinks */
-};
+} __words;
 
 /* uplinks, uplink_macs: this host's underlay interfaces. Two maps, because a value above 8 bytes tears. */
 struct uplink {
 	__u32 ifindex;
 	__u32 mtu;
-};
+} __words;
 
 struct uplink_mac {
 	mac_t mac;
 	__u16 valid; /* 1 */
-};
+} __words;
 
 /* interfaces: whose interface a frame came in on. */
 struct interface_key {
@@ -180,14 +185,14 @@ struct interface_key {
 struct interface {
 	__u32 vni;
 	__u32 network;
-};
+} __words;
 
 /* paths: learned by the data plane from what arrives; the key is a remote endpoint. Valid while seen lately. */
 struct path {
 	ipv4_t host;
 	__u16 host_slot;
-	__u16 seen; /* coarse monotonic seconds, modulo 2^16 */
-};
+	__u16 seen; /* coarse monotonic clock in units of 2^30 ns (1.07 s), modulo 2^16 */
+} __words;
 
 struct traffic {
 	__u64 rx_packets; /* received from the endpoint */
@@ -205,7 +210,7 @@ struct count {
 struct constants {
 	ipv4_t self; /* this host's underlay address */
 	mac_t router_mac; /* the virtual router's, the same in every network */
-	__u16 path_seconds; /* a direct path not seen for so long is not used */
+	__u16 path_seconds; /* a direct path not seen for so long is not used; counted as `seen` is */
 	enum limit limits[0];
 	enum wire wires[0];
 	enum stage stages[0];
@@ -222,6 +227,8 @@ _Static_assert(sizeof(struct host_set) == 56, "host_set");
 _Static_assert(sizeof(struct host) == 8, "host");
 _Static_assert(sizeof(struct next_hop) == 8, "next_hop");
 _Static_assert(sizeof(struct uplink) == 8, "uplink");
+_Static_assert(sizeof(struct uplink_mac) == 8, "uplink_mac");
+_Static_assert(sizeof(struct interface) == 8, "interface");
 _Static_assert(sizeof(struct path) == 8, "path");
 _Static_assert(sizeof(struct constants) == 12, "constants");
 

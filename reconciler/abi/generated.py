@@ -48,6 +48,7 @@ class OptionFlag(IntFlag):
 
     RETURNED = 8
     EGRESS_ALLOWED = 16
+    RETRIED = 32
     CRITICAL = 128
 
 
@@ -63,25 +64,26 @@ class Reason(IntEnum):
     RELAYED_DIVIDER = 6
     RETURNED = 7
     ANSWERED = 8
-    DROP_MALFORMED = 9
-    DROP_UNKNOWN_INTERFACE = 10
-    DROP_SPOOFED_MAC = 11
-    DROP_SPOOFED_ADDRESS = 12
-    DROP_NOT_IP = 13
-    DROP_MULTICAST = 14
-    DROP_UNKNOWN_HOST = 15
-    DROP_UNKNOWN_VPC = 16
-    DROP_NO_ENDPOINT = 17
-    DROP_NO_NETWORK = 18
-    DROP_NO_BOUNCER = 19
-    DROP_NO_NEXT_HOP = 20
-    DROP_TOO_BIG = 21
-    DROP_ECN = 22
-    DROP_TTL = 23
-    DROP_TORN = 24
-    DROP_HELPER = 25
-    DROP_RETURNED_TWICE = 26
-    COUNT = 27
+    UNANSWERED = 9
+    DROP_MALFORMED = 10
+    DROP_UNKNOWN_INTERFACE = 11
+    DROP_SPOOFED_MAC = 12
+    DROP_SPOOFED_ADDRESS = 13
+    DROP_NOT_IP = 14
+    DROP_MULTICAST = 15
+    DROP_UNKNOWN_HOST = 16
+    DROP_UNKNOWN_VPC = 17
+    DROP_NO_ENDPOINT = 18
+    DROP_NO_NETWORK = 19
+    DROP_NO_BOUNCER = 20
+    DROP_NO_NEXT_HOP = 21
+    DROP_TOO_BIG = 22
+    DROP_ECN = 23
+    DROP_TTL = 24
+    DROP_TORN = 25
+    DROP_HELPER = 26
+    DROP_RETURNED_TWICE = 27
+    COUNT = 28
 
 
 class Stage(IntEnum):
@@ -262,7 +264,7 @@ MAPS = MappingProxyType(
             MapKind.PERCPU_ARRAY,
             Record(np.dtype([("index", "<u4")]), {}, frozenset()),
             Record(np.dtype([("packets", "<u8"), ("bytes", "<u8")]), {}, frozenset()),
-            27,
+            28,
             0,
             Ownership.DATA_PLANE,
         ),
@@ -293,4 +295,4 @@ CONSTANTS = Record(
 )
 
 # Names this layout in serialised host states and on pinned maps.
-ABI = "1ab26b0423e78626"
+ABI = "32df7b4f937fd72d"

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* XDP on the host's side of endpoints' interfaces: what an endpoint sends is checked, answered, switched or sent on. */
+#include "answer.h"
+
+/* The interface's VPC and network. The row of another interface, read by ill luck, fails check_own. */
+static __always_inline int find_origin(const struct frame *frame, struct origin *origin)
+{
+	struct interface_key key = {.ifindex = frame->ctx->ingress_ifindex};
+	const void *row = bpf_map_lookup_elem(&interfaces, &key);
+	struct interface interface;
+
+	if (!row)
+		return -REASON_DROP_UNKNOWN_INTERFACE;
+	row_copy(&interface, row, sizeof(interface));
+	origin->ifindex = key.ifindex;
+	origin->vni = interface.vni;
+	origin->network = interface.network;
+	return 0;
+}
+
+static __always_inline void count_sent(const struct frame *frame, const struct endpoint *source)
+{
+	__u32 slot = source->counter;
+	struct traffic *traffic = bpf_map_lookup_elem(&counters, &slot);
+
+	if (traffic) {
+		traffic->rx_packets++;
+		traffic->rx_bytes += frame->length;
+	}
+}
+
+/* An IP packet, up to the header that its flow's ports or its ICMP type are in. */
+static __always_inline int parse_packet(struct frame *frame, const struct ethhdr *ethernet, struct cursor *cursor,
+					struct packet *packet)
+{
+	__u32 room = frame->length - sizeof(*ethernet);
+	int error;
+
+	if (ethernet->h_proto == bpf_htons(ETH_P_IP))
+		return parse_ipv4(cursor, packet, room);
+	if (ethernet->h_proto != bpf_htons(ETH_P_IPV6))
+		return -REASON_DROP_NOT_IP;
+	error = parse_ipv6(cursor, packet, room);
+	return error ? error : parse_extensions(frame->ctx, packet, room);
+}
+
+/* To a host that has the destination, or knows who has it. */
+static __always_inline int send_out(struct frame *frame, const struct origin *origin, const struct packet *packet,
+				    const struct endpoint *source, const struct endpoint *destination)
+{
+	struct outgoing outgoing = {
+		.vni = origin->vni,
+		.identity = source->identity,
+		.flow = flow_port(packet),
+		.traffic_class = packet->traffic_class,
+	};
+	struct journey journey = {
+		.key = {.vni = origin->vni, .address = packet->destination},
+		.network = origin->network,
+		.flow = outgoing.flow,
+		.stage = STAGE_ACCESS,
+	};
+	struct hop hop = {};
+	int error = depart(&journey, destination, &hop);
+
+	if (error)
+		return error;
+	error = encapsulate(frame, &outgoing, &hop, 0);
+	return error ? error : reason_sent(hop.stage);
+}
+
+static __always_inline int from_endpoint(struct frame *frame)
+{
+	struct cursor cursor = cursor_of(frame->ctx);
+	struct ethhdr *ethernet = take(&cursor, sizeof(*ethernet));
+	struct endpoint source = {}, destination = {};
+	struct endpoint_key key;
+	struct origin origin = {};
+	struct packet packet = {};
+	int error = find_origin(frame, &origin);
+
+	if (error)
+		return error;
+	if (!ethernet)
+		return -REASON_DROP_MALFORMED;
+	origin.ethernet = ethernet;
+	if (ethernet->h_proto == bpf_htons(ETH_P_ARP))
+		return answer_arp(&origin, &cursor);
+	error = parse_packet(frame, ethernet, &cursor, &packet);
+	if (error)
+		return error;
+	if (packet.version == 6 && is_discovery(&packet))
+		return answer_neighbour(frame, &origin, &packet, &cursor);
+	if (ethernet->h_dest[0] & 1 || address_is_not_unicast(&packet.destination))
+		return -REASON_DROP_MULTICAST;
+	error = check_own(&origin, &packet.source, &source);
+	if (error)
+		return error;
+	count_sent(frame, &source);
+
+	key.vni = origin.vni;
+	key.address = packet.destination;
+	error = read_endpoint(&key, &destination);
+	if (error == -REASON_DROP_TORN)
+		return error;
+	if (!error && destination.flags & ENDPOINT_GATEWAY)
+		return answer_echo(ethernet, &packet, &cursor);
+	if (!error && destination.flags & ENDPOINT_LOCAL)
+		return deliver(frame, ethernet, &destination, 0);
+	if (packet.version == 6 && address_is_link_local(&packet.destination))
+		return -REASON_DROP_NO_ENDPOINT;
+	return send_out(frame, &origin, &packet, &source, error ? NULL : &destination);
+}
+
+SEC("xdp.frags")
+int access(struct xdp_md *ctx)
+{
+	struct frame frame = frame_of(ctx);
+
+	return leave(&frame, from_endpoint(&frame));
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

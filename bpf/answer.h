@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The virtual router's own words: ARP, neighbour discovery and echo, answered on the interface they came from. */
+#ifndef RECONCILER_ANSWER_H
+#define RECONCILER_ANSWER_H
+
+#include "encap.h"
+
+/* Not from <linux/icmp.h> and <linux/if_arp.h>: those want the C library's headers for another machine. */
+#define ARP_ETHERNET 1
+#define ARP_REQUEST 1
+#define ARP_REPLY 2
+#define ICMP_ECHO_REQUEST 8
+#define ICMP_ECHO_REPLY 0
+#define ICMPV6_ECHO_REQUEST 128
+#define ICMPV6_ECHO_REPLY 129
+#define ND_ROUTER_SOLICITATION 133
+#define ND_NEIGHBOUR_SOLICITATION 135
+#define ND_NEIGHBOUR_ADVERTISEMENT 136
+#define ND_REDIRECT 137
+#define ND_OPTION_SOURCE 1
+#define ND_OPTION_TARGET 2
+#define ND_HOP_LIMIT 255
+
+/* RFC 792 and RFC 4443: both have the same first eight bytes. */
+struct echo {
+	__u8 type;
+	__u8 code;
+	__u16 check;
+	__be32 number;
+};
+
+/* RFC 4861, 4.3 and 4.4. */
+struct neighbour {
+	__u8 type;
+	__u8 code;
+	__u16 check;
+	__be32 flags;
+	struct in6_addr target;
+};
+
+/* The one option of neighbour discovery that matters here, for Ethernet. */
+struct neighbour_option {
+	__u8 type;
+	__u8 words;
+	mac_t mac;
+};
+
+/* The endpoint that a frame comes from, as far as the interface tells. */
+struct origin {
+	__u32 ifindex;
+	__u32 vni;
+	__u32 network;
+	const struct ethhdr *ethernet;
+};
+
+/*
+ * 0 if `address` and the frame's source MAC belong to the interface's endpoint; its row is copied.
+ * Every answer below goes back to the interface of the question, so nobody else can be deceived by it.
+ */
+static __always_inline int check_own(const struct origin *origin, const address_t *address, struct endpoint *row)
+{
+	struct endpoint_key key = {.vni = origin->vni, .address = *address};
+	int error = read_endpoint(&key, row);
+
+	if (error == -REASON_DROP_TORN)
+		return error;
+	if (error || !(row->flags & ENDPOINT_LOCAL) || row->ifindex != origin->ifindex)
+		return -REASON_DROP_SPOOFED_ADDRESS;
+	if (!mac_equal(origin->ethernet->h_source, &row->mac))
+		return -REASON_DROP_SPOOFED_MAC;
+	return 0;
+}
+
+static __always_inline __be32 arp_address(const __u8 *at)
+{
+	return *(const __u16 *)at | (__u32) * (const __u16 *)(at + 2) << 16;
+}
+
+/* RFC 826: the router has every address but the endpoint's own. Probes and announcements (RFC 5227) get no answer. */
+static __always_inline int answer_arp(struct origin *origin, struct cursor *cursor)
+{
+	mac_t router = constants.router_mac;
+	struct ethhdr *ethernet = (struct ethhdr *)origin->ethernet;
+	struct arp *arp = take(cursor, sizeof(*arp));
+	address_t sender, target;
+	struct endpoint row = {};
+	int error;
+
+	if (!arp || arp->hardware != bpf_htons(ARP_ETHERNET) || arp->protocol != bpf_htons(ETH_P_IP) ||
+	    arp->hardware_size != ETH_ALEN || arp->protocol_size != sizeof(__be32))
+		return -REASON_DROP_MALFORMED;
+	if (!mac_equal(&arp->sender_mac, ethernet->h_source))
+		return -REASON_DROP_SPOOFED_MAC;
+	sender = address_of_ipv4(arp_address(arp->sender));
+	target = address_of_ipv4(arp_address(arp->target));
+	if (sender.word[3]) {
+		error = check_own(origin, &sender, &row);
+		if (error)
+			return error;
+	}
+	if (arp->operation != bpf_htons(ARP_REQUEST) || address_equal(&sender, &target))
+		return REASON_UNANSWERED;
+	error = check_own(origin, &target, &row);
+	if (error != -REASON_DROP_SPOOFED_ADDRESS)
+		return error ? error : REASON_UNANSWERED;
+
+	arp->operation = bpf_htons(ARP_REPLY);
+	__builtin_memcpy(ethernet->h_dest, ethernet->h_source, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_source, &router, ETH_ALEN);
+	__builtin_memcpy(&arp->target_mac, &arp->sender_mac, ETH_ALEN);
+	__builtin_memcpy(&arp->sender_mac, &router, ETH_ALEN);
+	__builtin_memcpy(arp->target, &sender.word[3], sizeof(__be32));
+	__builtin_memcpy(arp->sender, &target.word[3], sizeof(__be32));
+	return REASON_ANSWERED;
+}
+
+/* Whether an ICMPv6 packet is neighbour or router discovery: answered here or nowhere, whatever address it is for. */
+static __always_inline bool is_discovery(const struct packet *packet)
+{
+	__u8 type = bpf_ntohl(packet->head) >> 24;
+
+	return packet->protocol == IPPROTO_ICMPV6 && type >= ND_ROUTER_SOLICITATION && type <= ND_REDIRECT;
+}
+
+/* Who asked for whom, kept while the frame's tail moves. */
+struct solicitation {
+	mac_t asker;
+	address_t source;
+	address_t target;
+};
+
+/* RFC 4861, 4.4 and 7.2.4, written over the question. */
+static __always_inline int advertise(struct frame *frame, const struct solicitation *question)
+{
+	bool probe = address_is_unspecified(&question->source);
+	address_t asker = question->source;
+	mac_t router = constants.router_mac;
+	struct ethhdr *ethernet;
+	struct ipv6hdr *ip;
+	struct neighbour *neighbour;
+	struct neighbour_option *option;
+	const int size = sizeof(*ethernet) + sizeof(*ip) + sizeof(*neighbour) + sizeof(*option);
+	struct cursor cursor;
+	__u64 sum;
+
+	if (frame->length != size && bpf_xdp_adjust_tail(frame->ctx, size - (int)frame->length))
+		return -REASON_DROP_HELPER;
+	cursor = cursor_of(frame->ctx);
+	ethernet = take(&cursor, size);
+	if (!ethernet)
+		return -REASON_DROP_HELPER;
+	ip = (void *)(ethernet + 1);
+	neighbour = (void *)(ip + 1);
+	option = (void *)(neighbour + 1);
+
+	__builtin_memcpy(ethernet->h_dest, &question->asker, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_source, &router, ETH_ALEN);
+	if (probe) { /* to all nodes, for the one that asks has no address yet */
+		ethernet->h_dest[0] = ethernet->h_dest[1] = 0x33;
+		ethernet->h_dest[2] = ethernet->h_dest[3] = ethernet->h_dest[4] = 0;
+		ethernet->h_dest[5] = 1;
+		asker.word[0] = bpf_htonl(0xff020000);
+		asker.word[3] = bpf_htonl(1);
+	}
+	ethernet->h_proto = bpf_htons(ETH_P_IPV6);
+	*(__be32 *)ip = bpf_htonl(6 << 28);
+	ip->payload_len = bpf_htons(sizeof(*neighbour) + sizeof(*option));
+	ip->nexthdr = IPPROTO_ICMPV6;
+	ip->hop_limit = ND_HOP_LIMIT;
+	__builtin_memcpy(&ip->saddr, &question->target, sizeof(ip->saddr));
+	__builtin_memcpy(&ip->daddr, &asker, sizeof(ip->daddr));
+	neighbour->type = ND_NEIGHBOUR_ADVERTISEMENT;
+	neighbour->code = 0;
+	neighbour->check = 0;
+	neighbour->flags = bpf_htonl(probe ? 0xa0000000 : 0xe0000000); /* router, solicited, override */
+	__builtin_memcpy(&neighbour->target, &question->target, sizeof(neighbour->target));
+	option->type = ND_OPTION_TARGET;
+	option->words = 1;
+	option->mac = router;
+	/* RFC 8200, 8.1: addresses, length and next header, then the message. */
+	sum = checksum_words((const __u32 *)&ip->saddr, 8, bpf_htonl(sizeof(*neighbour) + sizeof(*option)));
+	sum = checksum_words((const __u32 *)neighbour, (sizeof(*neighbour) + sizeof(*option)) / 4, sum);
+	neighbour->check = ~checksum_fold(sum + bpf_htonl(IPPROTO_ICMPV6));
+	return REASON_ANSWERED;
+}
+
+/* What the endpoint says of itself must be true: source address, link-layer address, advertised target. */
+static __always_inline int check_neighbour(const struct origin *origin, const struct packet *packet,
+					   const struct neighbour *neighbour, struct cursor *cursor)
+{
+	bool advertisement = neighbour->type == ND_NEIGHBOUR_ADVERTISEMENT;
+	address_t target = address_of_ipv6(&neighbour->target);
+	struct endpoint row = {};
+	int error;
+
+	if (advertisement && !address_is_link_local(&target)) {
+		error = check_own(origin, &target, &row);
+		if (error)
+			return error;
+	}
+	if (!address_is_unspecified(&packet->source) && !address_is_link_local(&packet->source)) {
+		error = check_own(origin, &packet->source, &row);
+		if (error)
+			return error;
+	}
+#pragma unroll
+	for (int i = 0; i < PARSE_OPTIONS; i++) {
+		struct neighbour_option *option = take(cursor, sizeof(*option));
+
+		if (!option)
+			return 0;
+		if (!option->words || !take(cursor, option->words * 8 - sizeof(*option)))
+			return -REASON_DROP_MALFORMED;
+		if (option->type != ND_OPTION_SOURCE && option->type != ND_OPTION_TARGET)
+			continue;
+		if (address_is_unspecified(&packet->source))
+			return -REASON_DROP_MALFORMED; /* RFC 4861, 7.1.1 */
+		if (!mac_equal(&option->mac, origin->ethernet->h_source))
+			return -REASON_DROP_SPOOFED_MAC;
+	}
+	return 0;
+}
+
+/*
+ * RFC 4861: the router has every address but the endpoint's own. Probes for that (RFC 4862, 5.4), link-local targets,
+ * advertisements, and router discovery get no answer, and none of them ever leaves the host.
+ */
+static __always_inline int answer_neighbour(struct frame *frame, const struct origin *origin,
+					    const struct packet *packet, struct cursor *cursor)
+{
+	const struct ipv6hdr *ip = packet->header;
+	struct neighbour *neighbour = take(cursor, sizeof(*neighbour));
+	struct solicitation question;
+	struct endpoint row = {};
+	int error;
+
+	if (packet->extended || !neighbour || ip->hop_limit != ND_HOP_LIMIT || neighbour->code)
+		return -REASON_DROP_MALFORMED;
+	if (neighbour->type != ND_NEIGHBOUR_SOLICITATION && neighbour->type != ND_NEIGHBOUR_ADVERTISEMENT)
+		return -REASON_DROP_MULTICAST;
+	error = check_neighbour(origin, packet, neighbour, cursor);
+	if (error)
+		return error;
+	question.target = address_of_ipv6(&neighbour->target);
+	if (neighbour->type == ND_NEIGHBOUR_ADVERTISEMENT || address_is_link_local(&question.target))
+		return REASON_UNANSWERED;
+	if (address_is_not_unicast(&question.target) || address_is_mapped(&question.target))
+		return -REASON_DROP_MALFORMED;
+	error = check_own(origin, &question.target, &row);
+	if (error != -REASON_DROP_SPOOFED_ADDRESS)
+		return error ? error : REASON_UNANSWERED;
+	__builtin_memcpy(&question.asker, origin->ethernet->h_source, ETH_ALEN);
+	question.source = packet->source;
+	return advertise(frame, &question);
+}
+
+static __always_inline void swap_macs(struct ethhdr *ethernet)
+{
+	mac_t source;
+
+	__builtin_memcpy(&source, ethernet->h_source, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_source, ethernet->h_dest, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_dest, &source, ETH_ALEN);
+}
+
+/* The sum of a swapped pair of addresses is what it was: only the type tells. */
+static __always_inline void write_echo(struct echo *echo, __u8 type)
+{
+	checksum_replace(&echo->check, bpf_htons(echo->type << 8), bpf_htons(type << 8));
+	echo->type = type;
+}
+
+/* The gateway's address answers echo requests, and nothing else. */
+static __always_inline int answer_echo(struct ethhdr *ethernet, const struct packet *packet, struct cursor *cursor)
+{
+	struct echo *echo = take(cursor, sizeof(*echo));
+	struct ipv6hdr *ipv6 = packet->header;
+	struct iphdr *ip = packet->header;
+
+	if (packet->extended || packet->fragment || !echo || echo->code)
+		return -REASON_DROP_NO_ENDPOINT;
+	if (packet->version == 4) {
+		if (packet->protocol != IPPROTO_ICMP || echo->type != ICMP_ECHO_REQUEST)
+			return -REASON_DROP_NO_ENDPOINT;
+		write_echo(echo, ICMP_ECHO_REPLY);
+		ip->saddr = packet->destination.word[3];
+		ip->daddr = packet->source.word[3];
+	} else {
+		if (packet->protocol != IPPROTO_ICMPV6 || echo->type != ICMPV6_ECHO_REQUEST)
+			return -REASON_DROP_NO_ENDPOINT;
+		if ((void *)(ipv6 + 1) > cursor->end) /* for the verifier, which sees no link to the version */
+			return -REASON_DROP_MALFORMED;
+		write_echo(echo, ICMPV6_ECHO_REPLY);
+		__builtin_memcpy(&ipv6->saddr, &packet->destination, sizeof(ipv6->saddr));
+		__builtin_memcpy(&ipv6->daddr, &packet->source, sizeof(ipv6->daddr));
+	}
+	swap_macs(ethernet);
+	return REASON_ANSWERED;
+}
+
+#endif

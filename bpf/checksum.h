@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Internet checksums (RFC 1071), and their updates (RFC 1624). */
+#ifndef RECONCILER_CHECKSUM_H
+#define RECONCILER_CHECKSUM_H
+
+#include <linux/types.h>
+
+static __always_inline __u16 checksum_fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+/* The sum of 32-bit words as they lie in memory. */
+static __always_inline __u64 checksum_words(const __u32 *words, int count, __u64 sum)
+{
+#pragma unroll
+	for (int i = 0; i < count; i++)
+		sum += words[i];
+	return sum;
+}
+
+/* RFC 1624, equation 3: HC' = ~(~HC + ~m + m'). */
+static __always_inline void checksum_replace(__u16 *check, __u32 from, __u32 to)
+{
+	*check = ~checksum_fold((__u64)(__u16)~*check + (__u32)~from + to);
+}
+
+#endif

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A cursor over a frame's headers: nothing is read that was not checked to be there. */
+#ifndef RECONCILER_PARSE_H
+#define RECONCILER_PARSE_H
+
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/udp.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+
+#define PARSE_EXTENSIONS 6 /* IPv6 extension headers that are walked; RFC 8504, 5.3 lets a node have a limit */
+#define PARSE_OPTIONS 4 /* Geneve options likewise */
+
+#define IP_DONT_FRAGMENT 0x4000
+#define IP_FRAGMENT_OFFSET 0x1fff
+#define IP_FRAGMENT 0x3fff /* more fragments, or an offset */
+#define IPPROTO_MOBILITY 135
+#define IPPROTO_HIP 139
+#define IPPROTO_SHIM6 140
+
+/* RFC 8926, 3.4. */
+struct geneve {
+	__u8 words; /* version in 2 bits, length of the options in 6 */
+	__u8 flags;
+	__be16 protocol;
+	__be32 vni; /* the last byte is reserved */
+};
+
+#define GENEVE_CONTROL 0x80
+#define GENEVE_CRITICAL 0x40
+
+/* RFC 8926, 3.5. */
+struct geneve_option {
+	__be16 class;
+	__u8 type;
+	__u8 words; /* of the body, 5 bits */
+};
+
+#define OPTION_STAGE 7 /* bits of the type */
+
+/* What follows our option: 4 bytes in a direct packet, 8 in a relayed one. */
+struct option_body {
+	__be32 identity;
+	ipv4_t sender; /* underlay address of the sender's host */
+};
+
+/* RFC 826 for IPv4 over Ethernet, without holes. */
+struct arp {
+	__be16 hardware;
+	__be16 protocol;
+	__u8 hardware_size;
+	__u8 protocol_size;
+	__be16 operation;
+	mac_t sender_mac;
+	__u8 sender[4];
+	mac_t target_mac;
+	__u8 target[4];
+};
+
+typedef __u16 __attribute__((may_alias)) quarter_t;
+
+struct cursor {
+	void *at;
+	void *end;
+};
+
+/* What forwarding needs of an IP packet. Pointers hold until the frame's head or tail moves. */
+struct packet {
+	void *header;
+	address_t source;
+	address_t destination;
+	__u8 version;
+	__u8 traffic_class;
+	__u8 protocol; /* what follows the IP headers */
+	bool fragment;
+	bool extended; /* by IPv6 extension headers: the cursor stands at the first of them */
+	__u32 head; /* the first 4 bytes of what follows, as they lie there; 0 in later fragments */
+};
+
+static __always_inline struct cursor cursor_of(const struct xdp_md *ctx)
+{
+	struct cursor cursor = {.at = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end};
+
+	return cursor;
+}
+
+/* The header under the cursor, which moves past it; NULL if it is cut short. */
+static __always_inline void *take(struct cursor *cursor, int size)
+{
+	void *header = cursor->at;
+
+	if (header + size > cursor->end)
+		return NULL;
+	cursor->at = header + size;
+	return header;
+}
+
+static __always_inline address_t address_of_ipv4(__be32 address)
+{
+	address_t mapped = {.word = {0, 0, bpf_htonl(0xffff), address}};
+
+	return mapped;
+}
+
+static __always_inline address_t address_of_ipv6(const struct in6_addr *address)
+{
+	address_t copy = {.word = {address->in6_u.u6_addr32[0], address->in6_u.u6_addr32[1],
+				   address->in6_u.u6_addr32[2], address->in6_u.u6_addr32[3]}};
+
+	return copy;
+}
+
+static __always_inline bool address_equal(const address_t *a, const address_t *b)
+{
+	return !((a->word[0] ^ b->word[0]) | (a->word[1] ^ b->word[1]) | (a->word[2] ^ b->word[2]) |
+		 (a->word[3] ^ b->word[3]));
+}
+
+/* ::ffff:a.b.c.d: how maps spell IPv4; on the wire it would take one endpoint's row for another's. */
+static __always_inline bool address_is_mapped(const address_t *a)
+{
+	return !(a->word[0] | a->word[1] | (a->word[2] ^ bpf_htonl(0xffff)));
+}
+
+static __always_inline bool address_is_unspecified(const address_t *a)
+{
+	return !(a->word[0] | a->word[1] | a->word[2] | a->word[3]);
+}
+
+static __always_inline bool address_is_link_local(const address_t *a)
+{
+	return (a->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}
+
+/* Multicast, broadcast or nobody's. */
+static __always_inline bool address_is_not_unicast(const address_t *a)
+{
+	if (address_is_mapped(a))
+		return a->word[3] == 0 || (a->word[3] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) ||
+		       a->word[3] == 0xffffffff;
+	return (a->word[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000) || address_is_unspecified(a);
+}
+
+static __always_inline bool mac_equal(const void *a, const void *b)
+{
+	const quarter_t *x = a, *y = b;
+
+	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]));
+}
+
+static __always_inline bool mac_is_zero(const void *a)
+{
+	const quarter_t *x = a;
+
+	return !(x[0] | x[1] | x[2]);
+}
+
+static __always_inline __u32 parse_head(const struct cursor *cursor)
+{
+	return cursor->at + sizeof(__u32) <= cursor->end ? *(__u32 *)cursor->at : 0;
+}
+
+/* Past the IPv4 header and its options. `room` is how many bytes the frame has from here on. */
+static __always_inline int parse_ipv4(struct cursor *cursor, struct packet *packet, __u32 room)
+{
+	struct iphdr *ip = take(cursor, sizeof(*ip));
+
+	if (!ip || ip->version != 4 || ip->ihl < 5)
+		return -REASON_DROP_MALFORMED;
+	if (bpf_ntohs(ip->tot_len) < ip->ihl * 4 || bpf_ntohs(ip->tot_len) > room)
+		return -REASON_DROP_MALFORMED;
+	if (!take(cursor, ip->ihl * 4 - sizeof(*ip)))
+		return -REASON_DROP_MALFORMED;
+	packet->header = ip;
+	packet->version = 4;
+	packet->source = address_of_ipv4(ip->saddr);
+	packet->destination = address_of_ipv4(ip->daddr);
+	packet->traffic_class = ip->tos;
+	packet->protocol = ip->protocol;
+	packet->fragment = ip->frag_off & bpf_htons(IP_FRAGMENT);
+	if (!(ip->frag_off & bpf_htons(IP_FRAGMENT_OFFSET)))
+		packet->head = parse_head(cursor);
+	return 0;
+}
+
+/* Past the fixed IPv6 header. */
+static __always_inline int parse_ipv6(struct cursor *cursor, struct packet *packet, __u32 room)
+{
+	struct ipv6hdr *ip = take(cursor, sizeof(*ip));
+
+	if (!ip || ip->version != 6 || bpf_ntohs(ip->payload_len) + sizeof(*ip) > room)
+		return -REASON_DROP_MALFORMED;
+	packet->header = ip;
+	packet->version = 6;
+	packet->source = address_of_ipv6(&ip->saddr);
+	packet->destination = address_of_ipv6(&ip->daddr);
+	if (address_is_mapped(&packet->source) || address_is_mapped(&packet->destination))
+		return -REASON_DROP_MALFORMED;
+	packet->traffic_class = ip->priority << 4 | ip->flow_lbl[0] >> 4;
+	packet->protocol = ip->nexthdr;
+	packet->head = parse_head(cursor);
+	return 0;
+}
+
+/* Bytes of the extension header under the cursor, whose second byte is `length`; 0: it is none (RFC 8200, 4.1). */
+static __always_inline __u32 extension_size(__u8 protocol, __u8 length)
+{
+	switch (protocol) {
+	case IPPROTO_HOPOPTS:
+	case IPPROTO_ROUTING:
+	case IPPROTO_DSTOPTS:
+	case IPPROTO_MOBILITY:
+	case IPPROTO_HIP:
+	case IPPROTO_SHIM6:
+		return (length + 1) * 8;
+	case IPPROTO_FRAGMENT:
+		return 8;
+	case IPPROTO_AH:
+		return (length + 2) * 4;
+	default:
+		return 0;
+	}
+}
+
+/*
+ * Walk the extension headers. They are loaded, not pointed at: so the verifier forgets after each header what it was,
+ * instead of following every order of them.
+ */
+static __always_inline int parse_extensions(struct xdp_md *ctx, struct packet *packet, __u32 room)
+{
+	__u32 offset = sizeof(struct ethhdr) + sizeof(struct ipv6hdr);
+	__u8 header[8];
+
+	for (int i = 0; i < PARSE_EXTENSIONS && extension_size(packet->protocol, 0); i++) {
+		if (bpf_xdp_load_bytes(ctx, offset, header, sizeof(header)))
+			return -REASON_DROP_MALFORMED;
+		offset += extension_size(packet->protocol, header[1]);
+		if (offset > room + sizeof(struct ethhdr))
+			return -REASON_DROP_MALFORMED;
+		packet->extended = true;
+		if (packet->protocol == IPPROTO_FRAGMENT) {
+			packet->fragment = true;
+			if (header[2] || header[3] & 0xf8) { /* a later one: what follows is payload */
+				packet->protocol = header[0];
+				return 0;
+			}
+		}
+		packet->protocol = header[0];
+	}
+	if (extension_size(packet->protocol, 0))
+		return -REASON_DROP_MALFORMED;
+	if (packet->extended && bpf_xdp_load_bytes(ctx, offset, &packet->head, sizeof(packet->head)))
+		packet->head = 0;
+	return 0;
+}
+
+/* A frame between hosts. Pointers hold until the frame's head moves. */
+struct tunnel {
+	struct ethhdr *ethernet;
+	struct iphdr *ip;
+	struct udphdr *udp;
+	struct geneve *geneve;
+	struct geneve_option *option;
+	struct option_body *body;
+	__u32 size; /* of all these headers */
+	__u32 room; /* bytes of the inner frame, by UDP's length */
+	__u32 vni;
+	ipv4_t sender; /* the sender's host */
+	bool relayed; /* the option's body says so */
+};
+
+/* Whether this is for this host's tunnel port: if not, the frame is none of our business. */
+static __always_inline bool parse_outer(struct cursor *cursor, struct tunnel *tunnel, ipv4_t self)
+{
+	tunnel->ethernet = take(cursor, sizeof(*tunnel->ethernet));
+	if (!tunnel->ethernet || tunnel->ethernet->h_proto != bpf_htons(ETH_P_IP))
+		return false;
+	tunnel->ip = take(cursor, sizeof(*tunnel->ip));
+	if (!tunnel->ip || tunnel->ip->version != 4 || tunnel->ip->ihl < 5 || tunnel->ip->protocol != IPPROTO_UDP)
+		return false;
+	if (tunnel->ip->daddr != self || tunnel->ip->frag_off & bpf_htons(IP_FRAGMENT))
+		return false;
+	if (!take(cursor, tunnel->ip->ihl * 4 - sizeof(*tunnel->ip)))
+		return false;
+	tunnel->udp = take(cursor, sizeof(*tunnel->udp));
+	if (!tunnel->udp || tunnel->udp->dest != bpf_htons(WIRE_PORT))
+		return false;
+	tunnel->geneve = take(cursor, sizeof(*tunnel->geneve));
+	return tunnel->geneve && tunnel->geneve->words >> 6 == 0;
+}
+
+/* Find our option: without it the frame is somebody else's Geneve. The cursor moves to the inner frame. */
+static __always_inline bool parse_option(struct cursor *cursor, struct tunnel *tunnel)
+{
+	__u32 left = (tunnel->geneve->words & 0x3f) * 4;
+
+	tunnel->option = NULL;
+	tunnel->size = sizeof(struct ethhdr) + tunnel->ip->ihl * 4 + sizeof(struct udphdr) + sizeof(struct geneve) + left;
+#pragma unroll
+	for (int i = 0; i < PARSE_OPTIONS; i++) {
+		struct geneve_option *option;
+		__u32 body;
+
+		if (left < sizeof(*option))
+			break;
+		option = take(cursor, sizeof(*option));
+		if (!option)
+			return false;
+		body = (option->words & 0x1f) * 4;
+		if (body > left - sizeof(*option) || !take(cursor, body))
+			return false;
+		left -= sizeof(*option) + body;
+		if (option->class == bpf_htons(WIRE_OPTION_CLASS))
+			tunnel->option = option;
+		else if (option->type & OPTION_CRITICAL)
+			return false;
+	}
+	return tunnel->option && !left;
+}
+
+/* Whether the headers of a frame of ours agree with one another. `room` is the length of the frame. */
+static __always_inline int check_tunnel(const struct cursor *cursor, struct tunnel *tunnel, __u32 room)
+{
+	__u32 header = tunnel->ip->ihl * 4;
+	__u32 length = bpf_ntohs(tunnel->ip->tot_len);
+	__u32 words = tunnel->option->words & 0x1f;
+	__u32 stage = tunnel->option->type & OPTION_STAGE;
+
+	if (length + sizeof(struct ethhdr) > room || length + sizeof(struct ethhdr) < tunnel->size)
+		return -REASON_DROP_MALFORMED;
+	if (bpf_ntohs(tunnel->udp->len) != length - header)
+		return -REASON_DROP_MALFORMED;
+	if (tunnel->geneve->protocol != bpf_htons(ETH_P_TEB) || tunnel->geneve->flags != GENEVE_CRITICAL)
+		return -REASON_DROP_MALFORMED;
+	if (stage < STAGE_BOUNCER || stage > STAGE_HOST || !(tunnel->option->type & OPTION_CRITICAL))
+		return -REASON_DROP_MALFORMED;
+	if (words != 2 && (words != 1 || stage != STAGE_HOST))
+		return -REASON_DROP_MALFORMED;
+	/* An inner frame follows, so that this much is there whether the body has 4 bytes or 8. */
+	tunnel->body = (void *)(tunnel->option + 1);
+	if ((void *)(tunnel->body + 1) > cursor->end)
+		return -REASON_DROP_MALFORMED;
+	tunnel->room = length + sizeof(struct ethhdr) - tunnel->size;
+	tunnel->vni = bpf_ntohl(tunnel->geneve->vni) >> 8;
+	tunnel->relayed = words == 2;
+	tunnel->sender = tunnel->relayed ? tunnel->body->sender : tunnel->ip->saddr;
+	return 0;
+}
+
+#endif

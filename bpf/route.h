@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Which host a packet goes to next. Nothing here touches the packet; both programs ask. */
+#ifndef RECONCILER_ROUTE_H
+#define RECONCILER_ROUTE_H
+
+#include "path.h"
+
+/* A packet that has to leave this host. */
+struct journey {
+	struct endpoint_key key; /* VNI and destination */
+	__u32 network; /* of the sender, if the packet starts here */
+	ipv4_t avoid; /* the host that sent it here or back: it cannot serve it. 0: none */
+	__u16 flow; /* spreads flows over a set */
+	__u8 stage; /* how far it has come */
+};
+
+struct hop {
+	ipv4_t host;
+	__u16 slot;
+	__u8 stage;
+};
+
+/* Rendezvous hashing (Thaler, Ravishankar 1998): each flow ranks the hosts, so one that leaves moves only its own. */
+static __always_inline __u32 rank(__u16 flow, ipv4_t host)
+{
+	__u32 x = host ^ flow * 0x9e3779b1;
+
+	x = (x ^ x >> 16) * 0x85ebca6b; /* the finaliser of MurmurHash3 */
+	x = (x ^ x >> 13) * 0xc2b2ae35;
+	return x ^ x >> 16;
+}
+
+/* The best of a set, other than this host and the one to avoid. */
+static __always_inline bool choose(const struct host_set *set, const struct journey *journey, struct hop *hop)
+{
+	ipv4_t self = constants.self;
+	__u32 best = 0;
+
+#pragma unroll
+	for (__u32 i = 0; i < LIMIT_SET; i++) {
+		ipv4_t host = set->host[i];
+		__u32 score = rank(journey->flow, host) | 1;
+
+		if (i < set->count && host != self && host != journey->avoid && score > best) {
+			best = score;
+			hop->host = host;
+			hop->slot = set->host_slot[i];
+		}
+	}
+	return best;
+}
+
+static __always_inline bool contains(const struct host_set *set, ipv4_t host)
+{
+	bool found = false;
+
+#pragma unroll
+	for (__u32 i = 0; i < LIMIT_SET; i++)
+		found |= i < set->count && set->host[i] == host;
+	return found;
+}
+
+/* On dividers: the network that holds the destination. */
+static __always_inline bool find_network(const struct endpoint_key *endpoint, struct network *network)
+{
+	struct network_key key = {.prefix_length = 160, .vni = bpf_htonl(endpoint->vni), .address = endpoint->address};
+	const struct network *row = bpf_map_lookup_elem(&networks, &key);
+
+	if (row)
+		row_copy(network, row, sizeof(*network));
+	return row;
+}
+
+/* The destination's host, if `row` (NULL: none) says that it is another one. */
+static __always_inline bool known_host(const struct endpoint *row, const struct journey *journey, struct hop *hop)
+{
+	if (!row || row->flags & (ENDPOINT_LOCAL | ENDPOINT_GATEWAY))
+		return false;
+	hop->host = row->host;
+	hop->slot = row->host_slot;
+	hop->stage = STAGE_HOST;
+	return hop->host != constants.self && hop->host != journey->avoid;
+}
+
+/*
+ * To a bouncer of the destination's network, or to one of the sender's, or to a divider, whichever is the furthest that
+ * this host knows and the packet has not passed. This host itself is never chosen: it has been asked already.
+ * -REASON_DROP_NO_ENDPOINT and -REASON_DROP_NO_NETWORK are final: every host that could know more is this one or has
+ * just been asked. Any other reason means that somebody else might.
+ */
+static __always_inline int route(const struct journey *journey, const struct endpoint *row, struct hop *hop)
+{
+	int missing = -REASON_DROP_UNKNOWN_VPC;
+	struct network network = {};
+	struct host_set set = {};
+	int error;
+
+	if (journey->stage < STAGE_NETWORK) {
+		if (row)
+			network.number = row->network;
+		if (row || find_network(&journey->key, &network)) {
+			error = read_bouncers(journey->key.vni, network.number, &set);
+			hop->stage = STAGE_NETWORK;
+			if (!error)
+				return choose(&set, journey, hop) ? 0 : -REASON_DROP_NO_ENDPOINT;
+			if (error == -REASON_DROP_TORN)
+				return error;
+		}
+	}
+	if (journey->stage < STAGE_BOUNCER) {
+		error = read_bouncers(journey->key.vni, journey->network, &set);
+		if (error == -REASON_DROP_TORN)
+			return error;
+		if (error || !contains(&set, constants.self)) {
+			hop->stage = STAGE_BOUNCER;
+			if (!error && choose(&set, journey, hop))
+				return 0;
+			missing = -REASON_DROP_NO_BOUNCER;
+		}
+	}
+	if (journey->stage < STAGE_DIVIDER) {
+		error = read_dividers(journey->key.vni, &set);
+		hop->stage = STAGE_DIVIDER;
+		if (!error)
+			return choose(&set, journey, hop) ? 0 : -REASON_DROP_NO_NETWORK;
+		if (error == -REASON_DROP_TORN)
+			return error;
+	}
+	return missing;
+}
+
+/* Under which reason a packet is counted that goes on to `stage` from its own host. */
+static __always_inline int reason_sent(__u8 stage)
+{
+	switch (stage) {
+	case STAGE_HOST:
+		return REASON_SENT_DIRECT;
+	case STAGE_DIVIDER:
+		return REASON_RELAYED_DIVIDER;
+	default:
+		return REASON_SENT_BOUNCER;
+	}
+}
+
+/* The same, on a host that relays it. */
+static __always_inline int reason_relayed(__u8 stage)
+{
+	switch (stage) {
+	case STAGE_HOST:
+		return REASON_BOUNCED;
+	case STAGE_DIVIDER:
+		return REASON_RELAYED_DIVIDER;
+	default:
+		return REASON_DIVIDED;
+	}
+}
+
+/* From an endpoint of this host: its known host, a direct path, or whoever knows more. */
+static __always_inline int depart(const struct journey *journey, const struct endpoint *row, struct hop *hop)
+{
+	struct path path = {};
+
+	if (known_host(row, journey, hop))
+		return 0;
+	if (path_find(&journey->key, &path) && path.host != journey->avoid) {
+		hop->host = path.host;
+		hop->slot = path.host_slot;
+		hop->stage = STAGE_HOST;
+		return 0;
+	}
+	return route(journey, row, hop);
+}
+
+#endif

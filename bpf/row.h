@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Reading rows that the control plane may replace meanwhile: those of 8 bytes in one load, larger ones checked. */
+#ifndef RECONCILER_ROW_H
+#define RECONCILER_ROW_H
+
+#include "maps.h"
+
+typedef __u32 __attribute__((may_alias)) half_t;
+typedef __u64 __attribute__((may_alias)) word_t;
+
+/* The i-th output of splitmix64 seeded with 0, made odd; folded at compile time. */
+static __always_inline __u64 row_factor(int i)
+{
+	__u64 z = (__u64)(i + 1) * 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+	return (z ^ (z >> 31)) | 1;
+}
+
+static __always_inline __u64 row_half(const half_t *key, int key_halves, const half_t *value, int value_halves, int i)
+{
+	if (i < key_halves)
+		return key[i];
+	if (i == key_halves || i >= key_halves + value_halves)
+		return 0; /* `check` itself, and the padding */
+	return value[i - key_halves];
+}
+
+/*
+ * What `check`, the first column of a value, must be: the high 32 bits of the sum modulo 2^64 of w_i * K_i over the
+ * little-endian 64-bit words w_i of key and value, `check` zero, padded with zeros; K_i is row_factor(i).
+ * reconciler/compile/check.py computes the same.
+ */
+static __always_inline __u32 row_check(const half_t *key, int key_halves, const half_t *value, int value_halves)
+{
+	__u64 sum = 0;
+
+#pragma unroll
+	for (int i = 0; i < (key_halves + value_halves + 1) / 2; i++) {
+		__u64 low = row_half(key, key_halves, value, value_halves, 2 * i);
+		__u64 high = row_half(key, key_halves, value, value_halves, 2 * i + 1);
+
+		sum += (low | high << 32) * row_factor(i);
+	}
+	return sum >> 32;
+}
+
+/* Copy a row, each of its words loaded once, whatever the compiler would prefer. A row of 8 bytes is never torn. */
+static __always_inline void row_copy(void *copy, const void *row, int size)
+{
+#pragma unroll
+	for (int i = 0; i < size / 8; i++)
+		((word_t *)copy)[i] = ((const volatile word_t *)row)[i];
+}
+
+/*
+ * Copy the row of `key`: 0, `absent` if there is none, or -REASON_DROP_TORN. The memory of a row that was replaced just
+ * now may hold half of another, or that of another key; the second look finds the new one.
+ */
+static __always_inline int row_read(void *map, const void *key, int key_size, void *copy, int size, int absent)
+{
+#pragma unroll
+	for (int look = 0; look < 2; look++) {
+		const void *row = bpf_map_lookup_elem(map, key);
+
+		if (!row)
+			return absent;
+		row_copy(copy, row, size);
+		if (row_check(key, key_size / 4, copy, size / 4) == *(half_t *)copy)
+			return 0;
+	}
+	return -REASON_DROP_TORN;
+}
+
+static __always_inline int read_endpoint(const struct endpoint_key *key, struct endpoint *row)
+{
+	return row_read(&endpoints, key, sizeof(*key), row, sizeof(*row), -REASON_DROP_NO_ENDPOINT);
+}
+
+static __always_inline int read_bouncers(__u32 vni, __u32 network, struct host_set *row)
+{
+	struct bouncer_key key = {.vni = vni, .network = network};
+
+	return row_read(&bouncers, &key, sizeof(key), row, sizeof(*row), -REASON_DROP_NO_BOUNCER);
+}
+
+static __always_inline int read_dividers(__u32 vni, struct host_set *row)
+{
+	struct divider_key key = {.vni = vni};
+
+	return row_read(&dividers, &key, sizeof(key), row, sizeof(*row), -REASON_DROP_UNKNOWN_VPC);
+}
+
+#endif

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* XDP on the underlay interface: what other hosts send is delivered, relayed or sent back; the rest passes. */
+#include "encap.h"
+
+/* The inner packet: a relay needs its addresses, delivery its traffic class as well. */
+static __always_inline int parse_inner(struct cursor *cursor, const struct tunnel *tunnel, struct ethhdr **ethernet,
+				       struct packet *packet)
+{
+	__u32 room = tunnel->room - sizeof(**ethernet);
+	int error;
+
+	*ethernet = take(cursor, sizeof(**ethernet));
+	if (!*ethernet || tunnel->room < sizeof(**ethernet))
+		return -REASON_DROP_MALFORMED;
+	if ((*ethernet)->h_proto == bpf_htons(ETH_P_IP))
+		error = parse_ipv4(cursor, packet, room);
+	else if ((*ethernet)->h_proto == bpf_htons(ETH_P_IPV6))
+		error = parse_ipv6(cursor, packet, room);
+	else
+		return -REASON_DROP_NOT_IP;
+	if (error)
+		return error;
+	if (address_is_not_unicast(&packet->destination))
+		return -REASON_DROP_MULTICAST;
+	if (address_is_not_unicast(&packet->source) || address_equal(&packet->source, &packet->destination))
+		return -REASON_DROP_SPOOFED_ADDRESS;
+	return 0;
+}
+
+/* Only hosts of the cluster are believed. */
+static __always_inline int find_host(ipv4_t address, struct host *host)
+{
+	struct host_key key = {.address = address};
+	const void *row = bpf_map_lookup_elem(&hosts, &key);
+
+	if (!row)
+		return -REASON_DROP_UNKNOWN_HOST;
+	row_copy(host, row, sizeof(*host));
+	return host->flags & HOST_SELF ? -REASON_DROP_UNKNOWN_HOST : 0;
+}
+
+/* To an endpoint of this host; where it came from is the direct path back. */
+static __always_inline int arrive(struct frame *frame, const struct tunnel *tunnel, struct host *previous,
+				  struct ethhdr *ethernet, struct packet *packet, const struct endpoint *row)
+{
+	struct endpoint_key source = {.vni = tunnel->vni, .address = packet->source};
+	struct host sender = *previous;
+	int error = decapsulate_ecn(packet, tunnel->ip->tos);
+
+	if (error)
+		return error;
+	/* What was returned is this host's own. */
+	if (!(tunnel->option->type & OPTION_RETURNED) &&
+	    (!tunnel->relayed || !find_host(tunnel->sender, &sender)))
+		path_learn(&source, tunnel->sender, sender.slot);
+	return deliver(frame, ethernet, row, tunnel->size);
+}
+
+/* Back to where it came from, once. */
+static __always_inline int give_back(struct frame *frame, struct tunnel *tunnel, const struct host *previous)
+{
+	struct hop hop = {.host = tunnel->ip->saddr, .slot = previous->slot, .stage = tunnel->option->type & OPTION_STAGE};
+	__u8 flags = tunnel->option->type & OPTION_EGRESS_ALLOWED;
+	int error;
+
+	if (tunnel->option->type & (OPTION_RETURNED | OPTION_RETRIED))
+		return -REASON_DROP_RETURNED_TWICE;
+	error = relay(frame, tunnel, &hop, flags | OPTION_RETURNED);
+	return error ? error : REASON_RETURNED;
+}
+
+/* Our own endpoint's packet came back: try whoever is next, in new headers. */
+static __always_inline int resend(struct frame *frame, struct tunnel *tunnel, struct packet *packet,
+				  struct journey *journey, const struct endpoint *row)
+{
+	struct endpoint_key key = {.vni = tunnel->vni, .address = packet->source};
+	struct outgoing outgoing = {
+		.vni = tunnel->vni,
+		.flow = journey->flow,
+		.flags = (tunnel->option->type & OPTION_EGRESS_ALLOWED) | OPTION_RETRIED,
+	};
+	struct endpoint source = {};
+	struct hop hop = {};
+	int error = read_endpoint(&key, &source);
+
+	if (error == -REASON_DROP_TORN)
+		return error;
+	if (error || !(source.flags & ENDPOINT_LOCAL))
+		return -REASON_DROP_RETURNED_TWICE;
+	error = decapsulate_ecn(packet, tunnel->ip->tos);
+	if (error)
+		return error;
+	outgoing.identity = source.identity;
+	outgoing.traffic_class = packet->traffic_class;
+	journey->network = source.network;
+	journey->stage = STAGE_ACCESS;
+	error = depart(journey, row, &hop);
+	if (error)
+		return error == -REASON_DROP_TORN ? error : -REASON_DROP_RETURNED_TWICE;
+	error = encapsulate(frame, &outgoing, &hop, tunnel->size);
+	return error ? error : reason_sent(hop.stage);
+}
+
+/* To another host. A packet that came back starts over here; OPTION_RETRIED sees to it that it does so once. */
+static __always_inline int forward(struct frame *frame, struct tunnel *tunnel, struct packet *packet,
+				   const struct host *previous, const struct endpoint *row)
+{
+	__u8 type = tunnel->option->type;
+	__u8 flags = type & (OPTION_EGRESS_ALLOWED | OPTION_RETRIED);
+	struct journey journey = {
+		.key = {.vni = tunnel->vni, .address = packet->destination},
+		.avoid = tunnel->ip->saddr,
+		.flow = bpf_ntohs(tunnel->udp->source),
+		.stage = type & OPTION_STAGE,
+	};
+	struct hop hop = {};
+	int error;
+
+	if (type & OPTION_RETURNED) {
+		path_forget(&journey.key, journey.avoid);
+		if (type & OPTION_RETRIED)
+			return -REASON_DROP_RETURNED_TWICE;
+		if (!tunnel->relayed || tunnel->sender == constants.self)
+			return resend(frame, tunnel, packet, &journey, row);
+		flags |= OPTION_RETRIED;
+		journey.stage = STAGE_BOUNCER;
+	}
+	if (journey.stage < STAGE_HOST && known_host(row, &journey, &hop))
+		error = 0;
+	else
+		error = route(&journey, row, &hop);
+	if (!error) {
+		error = relay(frame, tunnel, &hop, flags);
+		return error ? error : reason_relayed(hop.stage);
+	}
+	if (error == -REASON_DROP_TORN)
+		return error;
+	if (flags & OPTION_RETRIED)
+		return -REASON_DROP_RETURNED_TWICE;
+	if (error == -REASON_DROP_NO_ENDPOINT || error == -REASON_DROP_NO_NETWORK)
+		return error;
+	return give_back(frame, tunnel, previous);
+}
+
+static __always_inline int from_underlay(struct frame *frame)
+{
+	struct cursor cursor = cursor_of(frame->ctx);
+	struct endpoint_key key;
+	struct ethhdr *ethernet;
+	struct tunnel tunnel = {};
+	struct packet packet = {};
+	struct endpoint row = {};
+	struct host previous = {};
+	int error;
+
+	if (!parse_outer(&cursor, &tunnel, constants.self) || !parse_option(&cursor, &tunnel))
+		return REASON_PASSED;
+	error = find_host(tunnel.ip->saddr, &previous);
+	if (error)
+		return error;
+	error = check_tunnel(&cursor, &tunnel, frame->length);
+	if (error)
+		return error;
+	error = parse_inner(&cursor, &tunnel, &ethernet, &packet);
+	if (error)
+		return error;
+	key.vni = tunnel.vni;
+	key.address = packet.destination;
+	error = read_endpoint(&key, &row);
+	if (error == -REASON_DROP_TORN)
+		return error;
+	if (!error && row.flags & ENDPOINT_LOCAL)
+		return arrive(frame, &tunnel, &previous, ethernet, &packet, &row);
+	if (!error && row.flags & ENDPOINT_GATEWAY)
+		return -REASON_DROP_NO_ENDPOINT;
+	return forward(frame, &tunnel, &packet, &previous, error ? NULL : &row);
+}
+
+SEC("xdp.frags")
+int transit(struct xdp_md *ctx)
+{
+	struct frame frame = frame_of(ctx);
+
+	return leave(&frame, from_underlay(&frame));
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

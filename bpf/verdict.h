@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The one way out of a program: it turns a reason into an XDP verdict and counts it. */
+#ifndef RECONCILER_VERDICT_H
+#define RECONCILER_VERDICT_H
+
+#include "maps.h"
+
+/* A frame on its way through a program. */
+struct frame {
+	struct xdp_md *ctx;
+	__u32 length; /* as it came, all its buffers together */
+	__u32 out; /* the interface it leaves by, if it is forwarded */
+};
+
+static __always_inline struct frame frame_of(struct xdp_md *ctx)
+{
+	struct frame frame = {.ctx = ctx, .length = bpf_xdp_get_buff_len(ctx)};
+
+	return frame;
+}
+
+/* What a reason other than a drop does to the frame. */
+static __always_inline int act(const struct frame *frame, __u32 reason)
+{
+	if (reason == REASON_PASSED)
+		return XDP_PASS;
+	if (reason == REASON_UNANSWERED)
+		return XDP_DROP;
+	if (reason == REASON_ANSWERED || frame->out == frame->ctx->ingress_ifindex)
+		return XDP_TX;
+	return bpf_redirect(frame->out, 0);
+}
+
+/* `outcome` is a reason, or the negative of a reason to drop. */
+static __always_inline int leave(const struct frame *frame, int outcome)
+{
+	int verdict = outcome < 0 ? XDP_DROP : act(frame, outcome);
+	__u32 reason = outcome < 0 ? -outcome : outcome;
+	struct count *count;
+
+	if (verdict == XDP_ABORTED) {
+		verdict = XDP_DROP;
+		reason = REASON_DROP_HELPER;
+	}
+	count = bpf_map_lookup_elem(&reasons, &reason);
+	if (count) {
+		count->packets++;
+		count->bytes += frame->length;
+	}
+	return verdict;
+}
+
+#endif
