@@ -1,0 +1,1 @@
+"""One host's loop: wake, snapshot, plan, apply, verify, report; its last good state on disk."""
