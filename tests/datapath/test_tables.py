@@ -1,0 +1,204 @@
+import errno
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from reconciler.abi.generated import MAPS
+from reconciler.abi.spec import MapSpec
+from reconciler.abi.table import Rows, Table
+from reconciler.datapath import libbpf, tables
+from reconciler.datapath.libbpf import Fd
+
+NETWORKS, HOSTS, NEXT_HOPS = MAPS["networks"], MAPS["hosts"], MAPS["next_hops"]
+
+
+def rows_of(spec: MapSpec, count: int, seed: int = 1) -> tuple[Rows, Rows]:
+    """Distinct keys that fit the map, and values none of which is zero."""
+    random = np.random.default_rng(seed)
+    keys, values = np.zeros(count, spec.key.dtype), np.zeros(count, spec.value.dtype)
+    if spec is NETWORKS:
+        keys["prefix_length"] = 32 + 96 + 24
+        keys["vni"] = 7
+        keys["address"][:, 10:12] = 0xFF
+        numbers = np.arange(count)
+        keys["address"][:, 12] = numbers >> 16
+        keys["address"][:, 13] = numbers >> 8 & 255
+        keys["address"][:, 14] = numbers & 255
+    else:
+        keys[keys.dtype.names[0]] = np.arange(count)
+    raw = values.view(np.uint8).reshape(count, spec.value.dtype.itemsize)
+    raw[:] = random.integers(1, 255, raw.shape)
+    return keys, values
+
+
+def numbers_of(keys: Rows) -> NDArray[np.intp]:
+    """The number that rows_of gave a network."""
+    return keys["address"][:, 13].astype(np.intp) * 256 + keys["address"][:, 14]
+
+
+@contextmanager
+def made(spec: MapSpec, capacity: int) -> Iterator[Fd]:
+    with libbpf.create_map(spec, capacity) as fd:
+        yield fd
+
+
+@pytest.mark.parametrize("name", ["bouncers", "endpoints", "hosts", "networks", "next_hops"])
+@pytest.mark.parametrize("count", [0, 1, 999, 1000])
+def test_what_was_written_is_read_back_sorted(name: str, count: int) -> None:
+    spec = MAPS[name]
+    keys, values = rows_of(spec, count)
+    order = np.random.default_rng(2).permutation(count)
+    with made(spec, 1000) as fd:
+        assert tables.write_rows(fd, keys[order], values[order]) == count
+        assert tables.read_table(fd, spec, 1000) == Table.make(spec, keys, values)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7, 64])
+@pytest.mark.parametrize("spec", [HOSTS, NETWORKS, NEXT_HOPS], ids=lambda spec: spec.name)
+def test_a_bucket_that_does_not_fit_the_batch_makes_it_grow(spec: MapSpec, batch: int) -> None:
+    keys, values = rows_of(spec, 500)
+    with made(spec, 512) as fd:
+        tables.write_rows(fd, keys, values)
+        assert tables.read_table(fd, spec, 512, batch=batch) == Table.make(spec, keys, values)
+
+
+def test_more_rows_than_the_expected_capacity_are_not_taken_for_all() -> None:
+    keys, values = rows_of(HOSTS, 100)
+    with made(HOSTS, 200) as fd:
+        tables.write_rows(fd, keys, values)
+        with pytest.raises(tables.DisturbedError, match="more rows than it can hold"):
+            tables.read_table(fd, HOSTS, 50, pause=lambda _: None)
+
+
+def test_deleting_what_is_gone_is_success() -> None:
+    keys, values = rows_of(HOSTS, 10)
+    with made(HOSTS, 16) as fd:
+        tables.write_rows(fd, keys, values)
+        assert tables.delete_rows(fd, HOSTS, keys[2:5]) == 3
+        assert tables.delete_rows(fd, HOSTS, keys) == 10
+        assert len(tables.read_table(fd, HOSTS, 16)) == 0
+
+
+def test_a_deleted_array_row_is_zero() -> None:
+    keys, values = rows_of(NEXT_HOPS, 10)
+    with made(NEXT_HOPS, 16) as fd:
+        tables.write_rows(fd, keys, values)
+        assert tables.delete_rows(fd, NEXT_HOPS, keys[3:4]) == 1
+        left = np.arange(10) != 3
+        assert tables.read_table(fd, NEXT_HOPS, 16) == Table.make(
+            NEXT_HOPS, keys[left], values[left]
+        )
+
+
+@pytest.mark.parametrize("spec", [HOSTS, NETWORKS], ids=lambda spec: spec.name)
+def test_a_write_that_stops_half_way_says_how_much_was_written(spec: MapSpec) -> None:
+    keys, values = rows_of(spec, 20)
+    with made(spec, 8) as fd:
+        with pytest.raises(tables.WriteError) as stopped:
+            tables.write_rows(fd, keys, values)
+        assert stopped.value.written == 8
+        assert stopped.value.errno in (errno.E2BIG, errno.ENOSPC)
+        assert tables.read_table(fd, spec, 8) == Table.make(spec, keys[:8], values[:8])
+
+
+def test_chosen_rows_are_read_back_and_missing_ones_are_known() -> None:
+    keys, values = rows_of(HOSTS, 10)
+    with made(HOSTS, 16) as fd:
+        tables.write_rows(fd, keys[::2], values[::2])
+        found, present = tables.read_rows(fd, HOSTS, keys)
+    assert present.tolist() == [True, False] * 5
+    assert found[::2].tobytes() == values[::2].tobytes()
+
+
+def test_counters_are_summed_over_the_cpus() -> None:
+    spec = MAPS["reasons"]
+    cpus = libbpf.possible_cpus()
+    with libbpf.create_map(spec) as fd:
+        each = np.zeros(cpus, spec.value.dtype)
+        each["packets"], each["bytes"] = np.arange(cpus) + 1, 100
+        libbpf.update(fd, (3).to_bytes(4, "little"), each.tobytes())
+        sums = tables.read_sums(fd, spec, spec.capacity)
+        assert sums["packets"][3] == cpus * (cpus + 1) // 2
+        assert sums["bytes"].tolist() == [0] * 3 + [100 * cpus] + [0] * (spec.capacity - 4)
+        tables.zero_sums(fd, spec, 3)
+        assert not tables.read_sums(fd, spec, spec.capacity)["packets"].any()
+
+
+class Writer:
+    """A thread that deletes and writes the same rows over and over."""
+
+    def __init__(self, fd: Fd, spec: MapSpec, keys: Rows, values: Rows) -> None:
+        self._stop = threading.Event()
+        self.rounds = 0
+
+        def run() -> None:
+            while not self._stop.is_set():
+                tables.delete_rows(fd, spec, keys)
+                tables.write_rows(fd, keys, values)
+                self.rounds += 1
+
+        self._thread = threading.Thread(target=run)
+
+    def __enter__(self) -> "Writer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def test_rows_that_nobody_touches_are_read_once_each_beside_a_writer() -> None:
+    keys, values = rows_of(HOSTS, 4000)
+    with made(HOSTS, 4096) as fd:
+        tables.write_rows(fd, keys, values)
+        with Writer(fd, HOSTS, keys[2000:], values[2000:]) as writer:
+            while writer.rounds < 20:
+                table = tables.read_table(fd, HOSTS, 4096, batch=64)
+                kept = np.isin(table.keys["address"], keys["address"][:2000])
+                assert table.take(kept) == Table.make(HOSTS, keys[:2000], values[:2000])
+
+
+def test_a_trie_read_beside_a_writer_is_whole_or_refused() -> None:
+    keys, values = rows_of(NETWORKS, 600)
+    every = Table.make(NETWORKS, keys, values)
+    untouched = numbers_of(keys) < 300
+    repeats = 0
+
+    def count(_: float) -> None:
+        nonlocal repeats
+        repeats += 1
+
+    with made(NETWORKS, 1024) as fd:
+        tables.write_rows(fd, keys, values)
+        with Writer(fd, NETWORKS, keys[~untouched], values[~untouched]) as writer:
+            while writer.rounds < 50 or repeats < 20:
+                try:
+                    table = tables.read_table(fd, NETWORKS, 1024, pause=count)
+                except tables.DisturbedError:
+                    continue
+                kept = table.take(numbers_of(table.keys) < 300)
+                assert kept == Table.make(NETWORKS, keys[untouched], values[untouched])
+        assert repeats
+        assert tables.read_table(fd, NETWORKS, 1024) == every
+
+
+def test_a_shorter_prefix_is_not_read_as_a_deleted_one() -> None:
+    keys, values = rows_of(NETWORKS, 2)
+    keys["prefix_length"][0] = 32 + 96 + 8  # holds the other one
+    values["number"] = (1, 2)
+    seen = set()
+    with made(NETWORKS, 16) as fd:
+        tables.write_rows(fd, keys, values)
+        with Writer(fd, NETWORKS, keys[1:], values[1:]) as writer:
+            while writer.rounds < 2000:
+                try:
+                    table = tables.read_table(fd, NETWORKS, 16, pause=lambda _: None)
+                except tables.DisturbedError:
+                    continue
+                seen |= set(zip(table.keys["prefix_length"], table.values["number"], strict=True))
+    assert seen <= {(136, 1), (152, 2)}
