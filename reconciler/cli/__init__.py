@@ -1,0 +1,139 @@
+"""The command line: one module per verb, each with a `command`; the only place that reads
+arguments and environment, and prints. A verb's module is imported when it is called for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from reconciler import __version__
+from reconciler.cli.exits import Exit
+
+VERBS = (
+    *("init", "validate", "explain", "compile", "diff", "plan", "drift", "apply", "show"),
+    *("agent", "status", "lab", "host", "completion"),
+)
+
+
+def load(verb: str) -> click.Command:
+    """The command of a verb, from the module of its name."""
+    match verb:
+        case "init":
+            from reconciler.cli.init import command
+        case "validate":
+            from reconciler.cli.validate import command
+        case "explain":
+            from reconciler.cli.explain import command
+        case "compile":
+            from reconciler.cli.compile import command
+        case "diff":
+            from reconciler.cli.diff import command
+        case "plan":
+            from reconciler.cli.plan import command
+        case "drift":
+            from reconciler.cli.drift import command
+        case "apply":
+            from reconciler.cli.apply import command
+        case "show":
+            from reconciler.cli.show import command
+        case "agent":
+            from reconciler.cli.agent import command
+        case "status":
+            from reconciler.cli.status import command
+        case "lab":
+            from reconciler.cli.lab import command
+        case "host":
+            from reconciler.cli.host import command
+        case "completion":
+            from reconciler.cli.completion import command
+        case _:
+            raise LookupError(verb)
+    return command
+
+
+# What --help lists, so that it need not import every verb.
+SUMMARIES = {
+    "init": "Make a starter repository.",
+    "validate": "Check the manifests of a commit or a folder.",
+    "explain": "Explain a problem's code or a kind of manifest.",
+    "compile": "Print what a host should hold.",
+    "diff": "Show what changes between two commits, and for whom.",
+    "plan": "Show what apply would write on this host.",
+    "drift": "Show what differs although no commit changed.",
+    "apply": "Write what differs on this host.",
+    "show": "Print what this host holds.",
+    "agent": "Keep this host as the repository says.",
+    "status": "Ask a host's agent how it is.",
+    "lab": "Bring hosts up as namespaces on this machine.",
+    "host": "Take this host out of service.",
+    "completion": "Print the completion script of a shell.",
+}
+
+EPILOG = """
+Exit codes: 0 nothing to do, or done; 1 error; 2 changes or drift present (with
+--detailed-exitcode; always for drift); 3 refused by a guard; 4 stale plan; 5 partly applied;
+64 usage.
+"""
+
+
+class Verbs(click.Group):
+    """Lists all verbs and imports one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of their use."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command; an unknown one is left to click, which suggests near ones."""
+        return load(cmd_name) if cmd_name in VERBS else None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Verbs, without importing them."""
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        found = [verb for verb in VERBS if verb.startswith(incomplete)]
+        return [CompletionItem(verb, help=SUMMARIES[verb]) for verb in found]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From SUMMARIES, which a test compares with the verbs' own help."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(verb, SUMMARIES[verb]) for verb in VERBS])
+
+
+@click.command(
+    cls=Verbs,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def group() -> None:
+    """The network of a cloud as a git repository, compiled to the BPF maps of every host."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command line and return its exit code; errors are printed here."""
+    color = False if os.environ.get("NO_COLOR") else None
+    try:
+        result: Any = group.main(
+            arguments, prog_name="reconciler", standalone_mode=False, color=color
+        )
+    except click.UsageError as error:
+        error.show()
+        return Exit.USAGE
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("Interrupted.", err=True)
+        return Exit.INTERRUPTED
+    return result if isinstance(result, int) else Exit.OK
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run())

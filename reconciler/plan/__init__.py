@@ -1,0 +1,1 @@
+"""Two HostStates -> Diff; and Plan: the diff against live, ordered, checked by the guards. Pure."""

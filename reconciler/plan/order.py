@@ -1,0 +1,44 @@
+"""The order of writes, as two small tables: make before break.
+
+A plan stopped after any write leaves no entry that refers to a missing one: what is referred to is
+created before what refers to it, and deletions come last, what refers before what is referred to.
+Across hosts there is no order (DESIGN.md, rule 7).
+"""
+
+from __future__ import annotations
+
+INTERFACES, PROGRAMS, LINKS = "interfaces (devices)", "programs", "links"
+
+# An interface comes before everything, because its index is a fact in the rows; a link comes last,
+# because from then on packets read the rows.
+WRITES = (
+    INTERFACES,
+    PROGRAMS,
+    "uplinks",
+    "uplink_macs",
+    "next_hops",
+    "hosts",
+    "dividers",
+    "bouncers",
+    "networks",
+    "interfaces",
+    "endpoints",
+    LINKS,
+)
+
+# The opposite, but for one pair: an interface goes right after its link, not at the very end.
+# Between the two, the frames of the endpoint reach the host's own stack unchecked.
+DELETIONS = (
+    "endpoints",
+    LINKS,
+    INTERFACES,
+    "interfaces",
+    "networks",
+    "bouncers",
+    "dividers",
+    "hosts",
+    "next_hops",
+    "uplink_macs",
+    "uplinks",
+    PROGRAMS,
+)
