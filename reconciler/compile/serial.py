@@ -31,7 +31,7 @@ from reconciler.compile.state import (
     Route,
 )
 
-__all__ = ["FORMAT", "VERSION", "SerialError", "dump", "load"]
+__all__ = ["FORMAT", "VERSION", "SerialError", "dump", "load", "show_item"]
 
 FORMAT, VERSION = "reconciler host state", 1
 LISTS = ("programs", "links", "interfaces")
@@ -101,6 +101,11 @@ def _list(indent: str, name: str, items: Iterable[object], comma: str) -> list[s
         return [f"{indent}{_json(name)}: []{comma}"]
     body = [f"{line}," for line in lines[:-1]]
     return [f"{indent}{_json(name)}: [", *body, lines[-1], f"{indent}]{comma}"]
+
+
+def show_item(item: Program | Link | Interface) -> dict[str, Any]:
+    """One program, link or interface as it stands in the JSON form."""
+    return _show_program(item) if isinstance(item, Program) else _show_fields(item)
 
 
 def _show_program(program: Program) -> dict[str, Any]:
