@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from reconciler import __version__
-from reconciler.cli.exits import Exit
+from reconciler.cli.exits import Exit, Failure
 
 VERBS = (
     *("init", "validate", "explain", "compile", "diff", "plan", "drift", "apply", "show"),
@@ -125,9 +125,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.UsageError as error:
         error.show()
         return Exit.USAGE
+    except Failure as error:
+        error.show()
+        return error.code
     except click.ClickException as error:
         error.show()
-        return error.exit_code
+        return Exit.ERROR
     except click.Abort:
         click.echo("Interrupted.", err=True)
         return Exit.INTERRUPTED

@@ -27,7 +27,7 @@ class Failure(click.ClickException):
     def __init__(self, message: str, code: Exit = Exit.ERROR) -> None:
         """With the exit code of the verb."""
         super().__init__(message)
-        self.exit_code = code
+        self.code = code
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Without click's `Error:` where the message starts with its own place."""
