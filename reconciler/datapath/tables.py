@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from reconciler.abi.spec import MapKind, MapSpec
+from reconciler.abi.spec import MapSpec
 from reconciler.abi.table import DuplicateKeyError, Rows, Table
 from reconciler.datapath import libbpf
 from reconciler.datapath.errors import TransientError
@@ -37,28 +37,30 @@ def read_table(
     spec: MapSpec,
     capacity: int,
     *,
+    known: Table | None = None,
     batch: int = BATCH,
     pause: Callable[[float], None] = time.sleep,
 ) -> Table:
-    """All rows of a map, sorted. `batch` is how many rows to ask for at once, to begin with.
+    """All rows of a map, sorted, once two reads in a row agree; `known` counts as a read.
 
-    Raises DisturbedError when a writer gets in the way again and again.
+    One read may mix what was before a write with what was after it, and of a trie's key that is
+    deleted meanwhile it may give the value of a shorter prefix (kernel/bpf/lpm_trie.c). `batch` is
+    how many rows to ask for at once, to begin with. Raises DisturbedError when a writer gets in the
+    way again and again.
     """
-    reason, before = "", None
+    reason, before = "", known
     for attempt in range(READS):
-        if attempt:
-            pause(0.001 * 2**attempt)
         try:
             keys, values = _read(fd, spec, capacity, batch)
             table = Table.make(spec, keys, values)
         except (_Disturbed, DuplicateKeyError) as disturbed:
             reason = str(disturbed)
-            continue
-        # A trie is read key by key, and of a key deleted meanwhile it gives the value of a shorter
-        # prefix (kernel/bpf/lpm_trie.c): only what is read twice is known.
-        if spec.kind is not MapKind.LPM_TRIE or table == before or not len(table):
-            return table
-        before, reason = table, "two reads differ"
+        else:
+            if table == before:
+                return table
+            before, reason = table, "two reads differ"
+        if attempt:
+            pause(0.001 * 2**attempt)
     raise DisturbedError(f"map {spec.name}: changed during each of {READS} reads ({reason})")
 
 
