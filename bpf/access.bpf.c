@@ -89,7 +89,7 @@ static __always_inline int from_endpoint(struct frame *frame)
 	error = parse_packet(frame, ethernet, &cursor, &packet);
 	if (error)
 		return error;
-	if (packet.version == 6 && is_discovery(&packet))
+	if (is_discovery(&packet))
 		return answer_neighbour(frame, &origin, &packet, &cursor);
 	if (ethernet->h_dest[0] & 1 || address_is_not_unicast(&packet.destination))
 		return -REASON_DROP_MULTICAST;

@@ -79,7 +79,7 @@ static __always_inline __be32 arp_address(const __u8 *at)
 /* RFC 826: the router has every address but the endpoint's own. Probes and announcements (RFC 5227) get no answer. */
 static __always_inline int answer_arp(struct origin *origin, struct cursor *cursor)
 {
-	mac_t router = constants.router_mac;
+	mac_t router = router_mac();
 	struct ethhdr *ethernet = (struct ethhdr *)origin->ethernet;
 	struct arp *arp = take(cursor, sizeof(*arp));
 	address_t sender, target;
@@ -105,10 +105,10 @@ static __always_inline int answer_arp(struct origin *origin, struct cursor *curs
 		return error ? error : REASON_UNANSWERED;
 
 	arp->operation = bpf_htons(ARP_REPLY);
-	__builtin_memcpy(ethernet->h_dest, ethernet->h_source, ETH_ALEN);
-	__builtin_memcpy(ethernet->h_source, &router, ETH_ALEN);
-	__builtin_memcpy(&arp->target_mac, &arp->sender_mac, ETH_ALEN);
-	__builtin_memcpy(&arp->sender_mac, &router, ETH_ALEN);
+	mac_copy(ethernet->h_dest, ethernet->h_source);
+	mac_copy(ethernet->h_source, &router);
+	mac_copy(&arp->target_mac, &arp->sender_mac);
+	mac_copy(&arp->sender_mac, &router);
 	__builtin_memcpy(arp->target, &sender.word[3], sizeof(__be32));
 	__builtin_memcpy(arp->sender, &target.word[3], sizeof(__be32));
 	return REASON_ANSWERED;
@@ -119,7 +119,8 @@ static __always_inline bool is_discovery(const struct packet *packet)
 {
 	__u8 type = bpf_ntohl(packet->head) >> 24;
 
-	return packet->protocol == IPPROTO_ICMPV6 && type >= ND_ROUTER_SOLICITATION && type <= ND_REDIRECT;
+	return packet->version == 6 && packet->protocol == IPPROTO_ICMPV6 && type >= ND_ROUTER_SOLICITATION &&
+	       type <= ND_REDIRECT;
 }
 
 /* Who asked for whom, kept while the frame's tail moves. */
@@ -134,7 +135,7 @@ static __always_inline int advertise(struct frame *frame, const struct solicitat
 {
 	bool probe = address_is_unspecified(&question->source);
 	address_t asker = question->source;
-	mac_t router = constants.router_mac;
+	mac_t router = router_mac();
 	struct ethhdr *ethernet;
 	struct ipv6hdr *ip;
 	struct neighbour *neighbour;
@@ -153,8 +154,8 @@ static __always_inline int advertise(struct frame *frame, const struct solicitat
 	neighbour = (void *)(ip + 1);
 	option = (void *)(neighbour + 1);
 
-	__builtin_memcpy(ethernet->h_dest, &question->asker, ETH_ALEN);
-	__builtin_memcpy(ethernet->h_source, &router, ETH_ALEN);
+	mac_copy(ethernet->h_dest, &question->asker);
+	mac_copy(ethernet->h_source, &router);
 	if (probe) { /* to all nodes, for the one that asks has no address yet */
 		ethernet->h_dest[0] = ethernet->h_dest[1] = 0x33;
 		ethernet->h_dest[2] = ethernet->h_dest[3] = ethernet->h_dest[4] = 0;
@@ -230,26 +231,27 @@ static __always_inline int answer_neighbour(struct frame *frame, const struct or
 {
 	const struct ipv6hdr *ip = packet->header;
 	struct neighbour *neighbour = take(cursor, sizeof(*neighbour));
+	__u8 type = bpf_ntohl(packet->head) >> 24;
 	struct solicitation question;
 	struct endpoint row = {};
 	int error;
 
+	if (type != ND_NEIGHBOUR_SOLICITATION && type != ND_NEIGHBOUR_ADVERTISEMENT)
+		return -REASON_DROP_MULTICAST;
 	if (packet->extended || !neighbour || ip->hop_limit != ND_HOP_LIMIT || neighbour->code)
 		return -REASON_DROP_MALFORMED;
-	if (neighbour->type != ND_NEIGHBOUR_SOLICITATION && neighbour->type != ND_NEIGHBOUR_ADVERTISEMENT)
-		return -REASON_DROP_MULTICAST;
 	error = check_neighbour(origin, packet, neighbour, cursor);
 	if (error)
 		return error;
 	question.target = address_of_ipv6(&neighbour->target);
-	if (neighbour->type == ND_NEIGHBOUR_ADVERTISEMENT || address_is_link_local(&question.target))
+	if (type == ND_NEIGHBOUR_ADVERTISEMENT || address_is_link_local(&question.target))
 		return REASON_UNANSWERED;
 	if (address_is_not_unicast(&question.target) || address_is_mapped(&question.target))
 		return -REASON_DROP_MALFORMED;
 	error = check_own(origin, &question.target, &row);
 	if (error != -REASON_DROP_SPOOFED_ADDRESS)
 		return error ? error : REASON_UNANSWERED;
-	__builtin_memcpy(&question.asker, origin->ethernet->h_source, ETH_ALEN);
+	mac_copy(&question.asker, origin->ethernet->h_source);
 	question.source = packet->source;
 	return advertise(frame, &question);
 }
@@ -258,9 +260,9 @@ static __always_inline void swap_macs(struct ethhdr *ethernet)
 {
 	mac_t source;
 
-	__builtin_memcpy(&source, ethernet->h_source, ETH_ALEN);
-	__builtin_memcpy(ethernet->h_source, ethernet->h_dest, ETH_ALEN);
-	__builtin_memcpy(ethernet->h_dest, &source, ETH_ALEN);
+	mac_copy(&source, ethernet->h_source);
+	mac_copy(ethernet->h_source, ethernet->h_dest);
+	mac_copy(ethernet->h_dest, &source);
 }
 
 /* The sum of a swapped pair of addresses is what it was: only the type tells. */

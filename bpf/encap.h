@@ -138,8 +138,8 @@ static __always_inline int encapsulate(struct frame *frame, const struct outgoin
 	option = (void *)(geneve + 1);
 	body = (void *)(option + 1);
 
-	__builtin_memcpy(ethernet->h_dest, &way.destination, ETH_ALEN);
-	__builtin_memcpy(ethernet->h_source, &way.source, ETH_ALEN);
+	mac_copy(ethernet->h_dest, &way.destination);
+	mac_copy(ethernet->h_source, &way.source);
 	ethernet->h_proto = bpf_htons(ETH_P_IP);
 	write_ip(ip, hop->host, outgoing->traffic_class, size - sizeof(*ethernet) + inner);
 	udp->source = bpf_htons(outgoing->flow);
@@ -181,8 +181,8 @@ static __always_inline int relay(struct frame *frame, struct tunnel *tunnel, con
 	ip->ttl--;
 	tunnel->udp->check = 0; /* as this system sends it; any other would be wrong now */
 	tunnel->option->type = OPTION_CRITICAL | flags | hop->stage;
-	__builtin_memcpy(tunnel->ethernet->h_dest, &way.destination, ETH_ALEN);
-	__builtin_memcpy(tunnel->ethernet->h_source, &way.source, ETH_ALEN);
+	mac_copy(tunnel->ethernet->h_dest, &way.destination);
+	mac_copy(tunnel->ethernet->h_source, &way.source);
 	frame->out = way.ifindex;
 	return 0;
 }
@@ -218,11 +218,11 @@ static __always_inline int decapsulate_ecn(struct packet *packet, __u8 outer)
 static __always_inline int deliver(struct frame *frame, struct ethhdr *ethernet, const struct endpoint *row, __u32 strip)
 {
 	__u32 slot = row->counter;
-	mac_t router = constants.router_mac;
+	mac_t router = router_mac();
 	struct traffic *traffic;
 
-	__builtin_memcpy(ethernet->h_dest, &row->mac, ETH_ALEN);
-	__builtin_memcpy(ethernet->h_source, &router, ETH_ALEN);
+	mac_copy(ethernet->h_dest, &row->mac);
+	mac_copy(ethernet->h_source, &router);
 	if (strip && bpf_xdp_adjust_head(frame->ctx, strip))
 		return -REASON_DROP_HELPER;
 	traffic = bpf_map_lookup_elem(&counters, &slot);

@@ -13,7 +13,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "abi.h"
+#include "row.h"
 
 #define PARSE_EXTENSIONS 6 /* IPv6 extension headers that are walked; RFC 8504, 5.3 lets a node have a limit */
 #define PARSE_OPTIONS 4 /* Geneve options likewise */
@@ -63,8 +63,6 @@ struct arp {
 	mac_t target_mac;
 	__u8 target[4];
 };
-
-typedef __u16 __attribute__((may_alias)) quarter_t;
 
 struct cursor {
 	void *at;
@@ -153,6 +151,16 @@ static __always_inline bool mac_equal(const void *a, const void *b)
 	const quarter_t *x = a, *y = b;
 
 	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]));
+}
+
+static __always_inline void mac_copy(void *to, const void *from)
+{
+	quarter_t *x = to;
+	const quarter_t *y = from;
+
+	x[0] = y[0];
+	x[1] = y[1];
+	x[2] = y[2];
 }
 
 static __always_inline bool mac_is_zero(const void *a)

@@ -5,8 +5,21 @@
 
 #include "maps.h"
 
+typedef __u16 __attribute__((may_alias)) quarter_t;
 typedef __u32 __attribute__((may_alias)) half_t;
 typedef __u64 __attribute__((may_alias)) word_t;
+
+/* The constant is read by scalars: clang 14 takes a copy of the whole for its initial value, zero. */
+static __always_inline mac_t router_mac(void)
+{
+	const volatile quarter_t *from = (const volatile quarter_t *)&constants.router_mac;
+	union {
+		quarter_t quarter[3];
+		mac_t mac;
+	} copy = {.quarter = {from[0], from[1], from[2]}};
+
+	return copy.mac;
+}
 
 /* The i-th output of splitmix64 seeded with 0, made odd; folded at compile time. */
 static __always_inline __u64 row_factor(int i)

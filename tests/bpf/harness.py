@@ -1,0 +1,265 @@
+"""Runs the real programs on single frames (BPF_PROG_TEST_RUN) over private maps that a test fills.
+
+`Bench` holds both programs, loaded once and sharing their maps; `World` writes rows in the words of
+the design and takes them away again; an `Outcome` is what a program did with a frame, and why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from reconciler.abi.generated import (
+    CONSTANTS,
+    MAPS,
+    EndpointFlag,
+    HostFlag,
+    Reason,
+)
+from reconciler.compile.check import fill_check
+from reconciler.datapath import libbpf
+
+OBJECTS = Path(__file__).resolve().parents[2] / "bpf" / "build"
+PROGRAMS = ("access", "transit")
+INTERFACE = 1  # frames seem to come in on the loopback: the one interface every namespace has
+
+SELF = "172.16.0.1"
+ROUTER = "02:00:5e:00:00:01"
+UPLINK = "02:aa:00:00:00:01"
+PATH_SECONDS = 60
+CAPACITY = {"endpoints": 4096, "paths": 4096, "networks": 4096, "bouncers": 1024, "hosts": 1024}
+
+
+class Xdp(IntEnum):
+    """enum xdp_action of linux/bpf.h."""
+
+    ABORTED = 0
+    DROP = 1
+    PASS = 2
+    TX = 3
+    REDIRECT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The verdict, the reason it was counted under, and the frame as it is afterwards."""
+
+    action: Xdp
+    reason: Reason
+    frame: bytes
+
+
+def mac(text: str) -> bytes:
+    """Six bytes of 02:00:00:00:00:01."""
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def address(text: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Sixteen bytes of an overlay address; IPv4 is mapped."""
+    found = ip_address(text)
+    whole = found.packed if found.version == 6 else bytes(10) + b"\xff\xff" + found.packed
+    return np.frombuffer(whole, np.uint8)
+
+
+class Bench:
+    """Both programs and their maps, as on the host of the given underlay address."""
+
+    def __init__(self, host: str = SELF) -> None:
+        self.host = host
+        self.maps: dict[str, libbpf.Fd] = {}
+        self.programs: dict[str, libbpf.Fd] = {}
+        self.cpus = libbpf.possible_cpus()
+        for program in PROGRAMS:
+            with libbpf.Object.open(OBJECTS / f"{program}.bpf.o") as opened:
+                self._load(opened, program)
+
+    def _load(self, opened: libbpf.Object, program: str) -> None:
+        constants = np.zeros(1, CONSTANTS.dtype)
+        constants["self"] = int(IPv4Address(self.host))
+        constants["router_mac"] = np.frombuffer(mac(ROUTER), np.uint8)
+        constants["path_seconds"] = PATH_SECONDS
+        opened.set_initial_value(".rodata", constants.tobytes())
+        for name in opened.maps():
+            if name in self.maps:
+                opened.reuse_map(name, self.maps[name])
+            elif name in CAPACITY:
+                opened.set_max_entries(name, CAPACITY[name])
+        opened.load()
+        for name in opened.maps():
+            self.maps.setdefault(name, opened.map_fd(name))
+        self.programs[program] = opened.program_fd(program)
+
+    def close(self) -> None:
+        """Let go of programs and maps."""
+        for each in (*self.maps.values(), *self.programs.values()):
+            each.close()
+
+    def per_cpu(self, name: str, index: int) -> dict[str, int]:
+        """A per-CPU row, summed."""
+        spec = MAPS[name].value.dtype
+        raw = libbpf.lookup(self.maps[name], index.to_bytes(4, "little"), spec.itemsize * self.cpus)
+        assert raw is not None
+        rows = np.frombuffer(raw, spec)
+        return {column: int(rows[column].sum()) for column in spec.names or ()}
+
+    def reasons(self) -> list[int]:
+        """Packets counted under each reason."""
+        return [self.per_cpu("reasons", each)["packets"] for each in range(Reason.COUNT)]
+
+    def run(self, program: str, frame: bytes, interface: int = 0) -> Outcome:
+        """Run a program once on a frame; exactly one reason must have been counted."""
+        before = self.reasons()
+        action, out, _ = libbpf.test_run(self.programs[program], frame, ifindex=interface)
+        counted = [a - b for a, b in zip(self.reasons(), before, strict=True)]
+        assert sum(counted) == 1, f"{sum(counted)} reasons counted"
+        return Outcome(Xdp(action), Reason(counted.index(1)), out)
+
+
+class World:
+    """Rows of one host's maps, taken away again by clear()."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self._written: list[tuple[str, bytes]] = []
+        self._counters = 0
+
+    def write(self, name: str, key: dict[str, Any], value: dict[str, Any]) -> Self:
+        """Write a row; its `check` is right unless `value` says otherwise."""
+        keys, values = self.row(name, key, value)
+        libbpf.update(self.bench.maps[name], keys.tobytes(), values.tobytes())
+        self._written.append((name, keys.tobytes()))
+        return self
+
+    @staticmethod
+    def row(name: str, key: dict[str, Any], value: dict[str, Any]) -> tuple[Any, Any]:
+        """One key and one value as arrays."""
+        keys = np.zeros(1, MAPS[name].key.dtype)
+        values = np.zeros(1, MAPS[name].value.dtype)
+        for column, cell in key.items():
+            keys[column] = cell
+        for column, cell in value.items():
+            values[column] = cell
+        if "check" in (values.dtype.names or ()) and "check" not in value:
+            values = fill_check(keys, values)
+        return keys, values
+
+    def read_path(self, vni: int, where: str) -> dict[str, Any] | None:
+        """The direct path of an endpoint, if one was learned."""
+        keys, values = self.row("paths", {"vni": vni, "address": address(where)}, {})
+        raw = libbpf.lookup(self.bench.maps["paths"], keys.tobytes(), values.itemsize)
+        if raw is None:
+            return None
+        found = np.frombuffer(raw, values.dtype)[0]
+        return {"host": str(IPv4Address(int(found["host"]))), "slot": int(found["host_slot"])}
+
+    def interface(self, vni: int, network: int, ifindex: int = INTERFACE) -> Self:
+        """An endpoint's interface; frames of a run come in on INTERFACE."""
+        return self.write("interfaces", {"ifindex": ifindex}, {"vni": vni, "network": network})
+
+    def local(self, vni: int, where: str, hardware: str, **columns: Any) -> int:
+        """A local endpoint; returns its counter slot."""
+        self._counters += 1
+        columns = {"ifindex": INTERFACE, "counter": self._counters, **columns}
+        cells = {"flags": EndpointFlag.LOCAL, "mac": np.frombuffer(mac(hardware), np.uint8)}
+        self.write("endpoints", {"vni": vni, "address": address(where)}, {**cells, **columns})
+        return int(columns["counter"])
+
+    def remote(self, vni: int, where: str, host: str, network: int = 0, **columns: Any) -> Self:
+        """What a bouncer knows of an endpoint elsewhere."""
+        cells = {"host": int(IPv4Address(host)), "host_slot": slot(host), "network": network}
+        return self.write(
+            "endpoints", {"vni": vni, "address": address(where)}, {**cells, **columns}
+        )
+
+    def gateway(self, vni: int, where: str) -> Self:
+        """The virtual router's address in a network."""
+        cells = {"flags": EndpointFlag.GATEWAY}
+        return self.write("endpoints", {"vni": vni, "address": address(where)}, cells)
+
+    def network(self, vni: int, cidr: str, number: int) -> Self:
+        """What a divider knows of a network."""
+        subnet = ip_network(cidr)
+        length = subnet.prefixlen + (96 if subnet.version == 4 else 0) + 32
+        key = {"prefix_length": length, "vni": vni, "address": address(str(subnet[0]))}
+        return self.write("networks", key, {"number": number})
+
+    def bouncers(self, vni: int, network: int, *hosts: str, **columns: Any) -> Self:
+        """The hosts that bounce a network."""
+        return self.write(
+            "bouncers", {"vni": vni, "network": network}, {**host_set(hosts), **columns}
+        )
+
+    def dividers(self, vni: int, *hosts: str, **columns: Any) -> Self:
+        """The hosts that divide a VPC."""
+        return self.write("dividers", {"vni": vni}, {**host_set(hosts), **columns})
+
+    def host(self, where: str, hardware: str = "", uplink: int = 0) -> Self:
+        """A host that is believed and, unless it is this one, its next hop on the underlay."""
+        flags = HostFlag.SELF if where == self.bench.host else HostFlag(0)
+        key = {"address": int(IPv4Address(where))}
+        self.write("hosts", key, {"slot": slot(where), "flags": flags})
+        if where != self.bench.host:
+            octets = np.frombuffer(mac(hardware or next_hop(where)), np.uint8)
+            self.write("next_hops", {"index": slot(where)}, {"mac": octets, "uplink": uplink})
+        return self
+
+    def uplink(
+        self, index: int = 0, ifindex: int = INTERFACE, mtu: int = 1500, hardware: str = UPLINK
+    ) -> Self:
+        """An underlay interface. One with INTERFACE is where frames of a run come in."""
+        self.write("uplinks", {"index": index}, {"ifindex": ifindex, "mtu": mtu})
+        octets = np.frombuffer(mac(hardware), np.uint8)
+        return self.write("uplink_macs", {"index": index}, {"mac": octets, "valid": 1})
+
+    def traffic(self, counter: int) -> dict[str, int]:
+        """What an endpoint's counter slot holds."""
+        return self.bench.per_cpu("counters", counter)
+
+    def clear(self) -> None:
+        """Take away every row that was written or learned, and zero the counters."""
+        for name, key in self._written:
+            if MAPS[name].dense:
+                libbpf.update(self.bench.maps[name], key, bytes(MAPS[name].value.dtype.itemsize))
+            else:
+                libbpf.delete(self.bench.maps[name], key)
+        self._written.clear()
+        zero = bytes(MAPS["counters"].value.dtype.itemsize * self.bench.cpus)
+        for counter in range(self._counters + 1):
+            libbpf.update(self.bench.maps["counters"], counter.to_bytes(4, "little"), zero)
+        keys = np.zeros(CAPACITY["paths"], MAPS["paths"].key.dtype)
+        values = np.zeros(CAPACITY["paths"], MAPS["paths"].value.dtype)
+        read, _, _ = libbpf.lookup_batch(self.bench.maps["paths"], None, keys, values, len(keys))
+        for key in keys[:read]:
+            libbpf.delete(self.bench.maps["paths"], key.tobytes())
+
+
+def host_set(hosts: tuple[str, ...]) -> dict[str, Any]:
+    """The columns of struct host_set."""
+    room = MAPS["dividers"].value.dtype["host"].shape[0]
+    numbers = [int(IPv4Address(each)) for each in hosts]
+    slots = [slot(each) for each in hosts]
+    empty = [0] * (room - len(hosts))
+    return {"count": len(hosts), "host": numbers + empty, "host_slot": slots + empty}
+
+
+def slot(host: str) -> int:
+    """Host slots in tests: the last octet."""
+    return IPv4Address(host).packed[3]
+
+
+def next_hop(host: str) -> str:
+    """MACs of next hops in tests: from the last octet."""
+    return f"02:bb:00:00:00:{slot(host):02x}"
+
+
+def link_local(hardware: str) -> str:
+    """The EUI-64 link-local address of a MAC (RFC 4291, appendix A)."""
+    raw = mac(hardware)
+    return str(
+        IPv6Address(b"\xfe\x80" + bytes(6) + bytes([raw[0] ^ 2]) + raw[1:3] + b"\xff\xfe" + raw[3:])
+    )
