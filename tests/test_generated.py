@@ -26,6 +26,7 @@ def test_generated_abi_is_what_the_compiled_programs_say() -> None:
 
 
 def test_a_stale_generated_abi_is_found(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)  # how to format
     shutil.copytree(ROOT / "bpf", tmp_path / "bpf")
     shutil.copytree(ROOT / "reconciler" / "abi", tmp_path / "reconciler" / "abi")
     assert check_abi(tmp_path).returncode == 0

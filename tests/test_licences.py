@@ -1,9 +1,10 @@
-"""The programs are dual licensed, because the kernel's helpers demand the GPL; the rest is Apache's."""
+"""The programs are dual licensed, as the kernel's helpers demand; the rest is Apache-2.0."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-SPDX = "/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */"
+IDENTIFIER = "SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause"
+SPDX = {".c": f"// {IDENTIFIER}", ".h": f"/* {IDENTIFIER} */"}  # the kernel's own convention
 
 
 def test_every_c_file_states_its_licence_and_then_its_purpose() -> None:
@@ -11,7 +12,7 @@ def test_every_c_file_states_its_licence_and_then_its_purpose() -> None:
     assert files
     for path in files:
         first, second = path.read_text().splitlines()[:2]
-        assert first == SPDX, path
+        assert first == SPDX[path.suffix], path
         assert second.startswith("/* "), path
 
 
