@@ -1,0 +1,109 @@
+"""Datapath: what the loop asks of a host, whether it is the kernel or the fake beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from reconciler.compile.facts import Facts
+from reconciler.compile.state import HostState
+from reconciler.plan.diff import Counts
+from reconciler.plan.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A step that was not, or not wholly, carried out. `again`: the next round may succeed."""
+
+    step: str  # "table hosts", "interface rv0123456789a", "link eth0", "program access"
+    reason: str
+    again: bool
+
+    def __str__(self) -> str:
+        """As people read it."""
+        return f"{self.step}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one apply did. `written` counts rows and items, named as in Diff.counts_by_kind.
+
+    Everything written was read back, and is a failure if it was not found so. `skipped` counts the
+    writes that were not tried, because what they refer to could not be written.
+    """
+
+    written: Mapping[str, Counts] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    skipped: int = 0
+    notes: tuple[str, ...] = ()  # what an operator should hear: an attachment that fell back
+
+    @property
+    def counts(self) -> Counts:
+        """All writes."""
+        return sum(self.written.values(), Counts())
+
+    @property
+    def done(self) -> bool:
+        """Every step was carried out."""
+        return not self.failures
+
+    @property
+    def partly(self) -> bool:
+        """Something was written, and something was not."""
+        return bool(self.failures) and self.counts.total > 0
+
+    @property
+    def hopeless(self) -> bool:
+        """Trying again does not help: some failure needs an operator."""
+        return any(not each.again for each in self.failures)
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Packets and bytes since the maps were made."""
+
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointTraffic:
+    """What an endpoint sent (rx) and received (tx), as its host sees it."""
+
+    rx_packets: int
+    rx_bytes: int
+    tx_packets: int
+    tx_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """The data plane's counters: by the lower-case name of a reason, by "namespace/name"."""
+
+    reasons: Mapping[str, Count]
+    endpoints: Mapping[str, EndpointTraffic]
+
+
+class Datapath(Protocol):
+    """One host. Every method may raise HostError (an operator is needed) or TransientError."""
+
+    def facts(self, desired: HostState) -> Facts:
+        """What only this host knows, as far as `desired` asks for it. Changes nothing of ours."""
+        ...
+
+    def read(self) -> HostState:
+        """What the host holds. Changes nothing."""
+        ...
+
+    def apply(self, plan: Plan) -> Report:
+        """Carry out the steps in order. Nothing is written if a map is too small for them."""
+        ...
+
+    def traffic(self) -> Traffic:
+        """The data plane's counters."""
+        ...
+
+    def remove(self) -> None:
+        """Take links, programs, maps and our interfaces off this host. Twice is once."""
+        ...
