@@ -1,1 +1,4 @@
-"""Bytes of a file -> documents with positions, checked against the JSON Schemas; findings are problems. Pure."""
+"""Bytes of a file -> documents checked against the JSON Schemas; findings -> problems with places.
+
+Pure. `load.load` is the way in, `place.place` the way out.
+"""

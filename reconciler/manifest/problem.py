@@ -1,4 +1,4 @@
-"""Problem: a finding about a manifest, with its place and its code, as a value."""
+"""Finding and Problem: what is wrong with a manifest, before and after it has a line."""
 
 from __future__ import annotations
 
@@ -11,6 +11,26 @@ class Severity(StrEnum):
 
     ERROR = "error"
     WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """What is wrong, with its place as a path through the document; `place.place` finds the line.
+
+    `document` counts the documents of the file from 0; -1 means the file as a whole. `pointer` is
+    a JSON pointer (RFC 6901); with `on_key` the key of that member is meant, not its value. Who
+    knows line and column already (a syntax error) states them, counted from 1.
+    """
+
+    path: str
+    document: int
+    pointer: str
+    code: str
+    message: str
+    severity: Severity = Severity.ERROR
+    on_key: bool = False
+    line: int = 0
+    column: int = 0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,3 +51,8 @@ class Problem:
         """The greppable line."""
         place = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
         return f"{place}: {self.code} {self.severity}: {self.message}"
+
+
+def pointer(*steps: str | int) -> str:
+    """The JSON pointer of these steps: `pointer("spec", "cidrs", 0)` is "/spec/cidrs/0"."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)

@@ -1,0 +1,149 @@
+"""Files -> documents and findings, file by file.
+
+What a file gives depends on its bytes and on whether it is JSON, so it can be kept by blob id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from reconciler.manifest.document import Document
+from reconciler.manifest.problem import Finding, Severity
+from reconciler.manifest.read import read
+from reconciler.manifest.reading import Reading
+from reconciler.manifest.schema import Schemas, Validators, compile_schemas
+from reconciler.source.files import SourceFile
+
+MAX_FINDINGS = 200  # of one file; more are summed up
+DEFAULT_NAMESPACE = "default"
+
+
+class Identity(NamedTuple):
+    """What a manifest is called; `namespace` is '' for what belongs to the cluster."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What one file holds. `invalid` names the manifests that were recognised and have errors."""
+
+    documents: tuple[Document, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    invalid: tuple[Identity, ...] = ()
+
+    def at(self, path: str) -> FileResult:
+        """The same result for a file at `path`."""
+        return FileResult(
+            tuple(replace(document, path=path) for document in self.documents),
+            tuple(replace(finding, path=path) for finding in self.findings),
+            self.invalid,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """All files together: valid documents in the order of files, and what is wrong with the rest.
+
+    `invalid` are manifests that exist and cannot be used, so that nobody reports what refers to
+    them as well.
+    """
+
+    documents: tuple[Document, ...]
+    findings: tuple[Finding, ...]
+    invalid: frozenset[Identity]
+
+
+def load(files: Iterable[SourceFile], schemas: Schemas) -> Loaded:
+    """Read and check `files`; `schemas` by kind."""
+    validators = compile_schemas(schemas)
+    return collect(load_file(file, validators) for file in files)
+
+
+def collect(results: Iterable[FileResult]) -> Loaded:
+    """The results of all files of a commit as one."""
+    documents: list[Document] = []
+    findings: list[Finding] = []
+    invalid: set[Identity] = set()
+    for result in results:
+        documents += result.documents
+        findings += result.findings
+        invalid.update(result.invalid)
+    return Loaded(tuple(documents), tuple(findings), frozenset(invalid))
+
+
+def load_file(file: SourceFile, validators: Validators) -> FileResult:
+    """What one file holds; never raises."""
+    if file.refused:
+        finding = Finding(file.path, -1, "", "SRC1001", f"{file.refused}")
+        return FileResult(findings=(finding,))
+    return load_bytes(file.data, file.path.endswith(".json"), validators).at(file.path)
+
+
+def load_bytes(data: bytes, is_json: bool, validators: Validators) -> FileResult:
+    """The result of a file's bytes, without its path."""
+    readings, findings = read(data, validators.scalars, is_json=is_json)
+    documents: list[Document] = []
+    invalid: list[Identity] = []
+    for reading in readings:
+        kind, found = _check(reading, validators)
+        findings += found
+        identity = _identity(reading.body, kind, validators)
+        if any(finding.severity is Severity.ERROR for finding in found):
+            if identity:
+                invalid.append(identity)
+        elif identity:
+            documents.append(Document(*identity, "", reading.document, reading.body))
+    return FileResult(tuple(documents), _limited(findings), tuple(invalid))
+
+
+def _check(reading: Reading, validators: Validators) -> tuple[str, list[Finding]]:
+    """The kind, '' if it is none of ours, and all findings of one document."""
+    body, number = reading.body, reading.document
+    found = list(reading.findings)
+    kind = body.get("kind") if isinstance(body, dict) else None
+    known = validators.kinds.get(kind) if isinstance(kind, str) else None
+    if reading.broken or (body is None and not found):
+        return known.name if known else "", found
+    if known is None:
+        return "", found or [_no_kind(body, number, validators)]
+    # what the text got wrong is reported once, not again as a value of the wrong type
+    wrong = {finding.pointer for finding in found}
+    found += [each for each in known.check(number, body) if each.pointer not in wrong]
+    return known.name, found
+
+
+def _no_kind(body: Any, number: int, validators: Validators) -> Finding:
+    kinds = ", ".join(sorted(validators.kinds))
+    if not isinstance(body, dict):
+        message = "this is not a manifest, but a list or a single value; write a mapping"
+        return Finding("", number, "", "SCHEMA1001", message)
+    if "kind" not in body:
+        message = f"this is not a manifest, for it has no `kind`; add one of {kinds}"
+        return Finding("", number, "", "SCHEMA1001", message)
+    message = f"unknown kind `{str(body['kind'])[:64]}`; the kinds are {kinds}"
+    return Finding("", number, "/kind", "SCHEMA1002", message)
+
+
+def _identity(body: Any, kind: str, validators: Validators) -> Identity | None:
+    """What the document is called, as far as it says so."""
+    metadata = body.get("metadata") if kind and isinstance(body, dict) else None
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(name, str):
+        return None
+    namespace = metadata.get("namespace", DEFAULT_NAMESPACE)
+    if not validators.kinds[kind].has_namespace or not isinstance(namespace, str):
+        namespace = ""
+    return Identity(kind, namespace, name)
+
+
+def _limited(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    if len(findings) <= MAX_FINDINGS:
+        return tuple(findings)
+    more = len(findings) - MAX_FINDINGS
+    message = f"{more:,} further problems in this file are not shown; correct these first"
+    return (*findings[:MAX_FINDINGS], Finding("", -1, "", "SCHEMA1099", message))

@@ -1,0 +1,96 @@
+"""Bodies of documents -> findings: jsonschema decides what is valid, wording.py says it.
+
+Validators are compiled once for each kind. Anything faster may stand before `check`, and may only
+accept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
+
+from reconciler.manifest.formats import FORMATS
+from reconciler.manifest.problem import Finding
+from reconciler.manifest.scalars import ScalarRules
+from reconciler.manifest.wording import findings_of
+
+Schemas = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind, ready to check documents."""
+
+    name: str
+    api_version: str
+    has_namespace: bool
+    validator: Any
+
+    def check(self, document: int, body: Mapping[str, Any]) -> list[Finding]:
+        """Everything that is wrong with `body`."""
+        errors: Iterator[ValidationError] = self.validator.iter_errors(body)
+        return [finding for error in errors for finding in findings_of(error, document)]
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What loading needs, made once of the schemas and used for every file."""
+
+    kinds: Mapping[str, Kind]
+    scalars: ScalarRules
+
+
+def compile_schemas(schemas: Schemas) -> Validators:
+    """Validators of `schemas`, by kind, as source.package.schemas() returns them."""
+    checker = FormatChecker(formats=())
+    for name, check in FORMATS.items():
+        checker.checks(name, raises=ValueError)(_for_texts(check))
+    validator = extend(  # type: ignore[no-untyped-call]
+        Draft202012Validator, {"uniqueItems": _unique_items, "reserved": _reserved}
+    )
+    kinds = {}
+    for kind, schema in schemas.items():
+        properties = schema["properties"]
+        kinds[kind] = Kind(
+            name=kind,
+            api_version=properties["apiVersion"]["const"],
+            has_namespace="namespace" in properties["metadata"]["properties"],
+            validator=validator(schema, format_checker=checker),
+        )
+    return Validators(kinds, ScalarRules())
+
+
+def _for_texts(check: Callable[[str], None]) -> Callable[[object], bool]:
+    """jsonschema's form of a format: it says nothing of values that are no texts."""
+
+    def checks(value: object) -> bool:
+        if isinstance(value, str):
+            check(value)
+        return True
+
+    return checks
+
+
+def _reserved(validator: Any, words: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """Our own keyword: the field does nothing yet, which is a warning."""
+    yield ValidationError(words)
+
+
+def _unique_items(
+    validator: Any, unique: bool, instance: Any, schema: Any
+) -> Iterator[ValidationError]:
+    """In linear time, and naming the item: jsonschema's own compares all pairs of mixed lists."""
+    if not unique or not isinstance(instance, list):
+        return
+    seen = set()
+    for index, item in enumerate(instance):
+        text = json.dumps(item, sort_keys=True)
+        if text in seen:
+            yield ValidationError("repeated", path=(index,), instance=item)
+        seen.add(text)
