@@ -12,6 +12,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from reconciler.model.roles import may_bounce, may_divide
 from reconciler.model.topology import Host, Placement, Topology
 
 Chosen = tuple[NDArray[np.int32], ...]  # per network or VPC: indices into Topology.hosts, ascending
@@ -21,31 +22,25 @@ def bouncers(topology: Topology) -> Chosen:
     """The hosts that bounce each network, in the order of Topology.networks."""
     keys = [f"bouncer {each.namespace}/{each.name}" for each in topology.networks]
     wanted = [each.bouncers for each in topology.networks]
-    return place(keys, wanted, topology.hosts, [host.bounce for host in topology.hosts])
+    return place(keys, wanted, topology.hosts, list(map(may_bounce, topology.hosts)))
 
 
 def dividers(topology: Topology) -> Chosen:
     """The hosts that divide each VPC, in the order of Topology.vpcs."""
     keys = [f"divider {each.namespace}/{each.name}" for each in topology.vpcs]
     wanted = [each.dividers for each in topology.vpcs]
-    return place(keys, wanted, topology.hosts, [host.divide for host in topology.hosts])
+    return place(keys, wanted, topology.hosts, list(map(may_divide, topology.hosts)))
 
 
 def place(
-    keys: Sequence[str], wanted: Sequence[Placement], hosts: Sequence[Host], willing: Sequence[bool]
+    keys: Sequence[str], wanted: Sequence[Placement], hosts: Sequence[Host], ready: Sequence[bool]
 ) -> Chosen:
-    """The hosts of each key; fewer than wanted when fewer are eligible."""
-    eligible = np.array(
-        [
-            index
-            for index, (host, ready) in enumerate(zip(hosts, willing, strict=True))
-            if ready and host.managed and not host.cordon and host.weight > 0
-        ],
-        np.int32,
-    )
-    names = _digests([hosts[index].name for index in eligible])
-    weights = np.array([hosts[index].weight for index in eligible], np.float64)
-    _, zones = np.unique([hosts[index].zone for index in eligible], return_inverse=True)
+    """The hosts of each key, of those that are ready; fewer than wanted when there are fewer."""
+    eligible = np.flatnonzero(np.array(ready, np.bool_)).astype(np.int32)
+    members = [hosts[index] for index in eligible.tolist()]
+    names = _digests([host.name for host in members])
+    weights = np.array([host.weight for host in members], np.float64)
+    _, zones = np.unique(np.array([host.zone for host in members], str), return_inverse=True)
     chosen = []
     for key, placement in zip(_digests(keys), wanted, strict=True):
         score = _scores(key, names, weights)

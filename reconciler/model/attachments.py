@@ -1,0 +1,155 @@
+"""Attachments: no two endpoints of a host claim one interface, one place inside, or one route."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reconciler.model.columns import Columns, default_netns
+from reconciler.model.names import interface_name
+from reconciler.model.ranges import overlaps
+from reconciler.model.repeats import repeats
+from reconciler.model.report import Report, called, seen_from
+from reconciler.model.topology import AttachKind, Attachment, Host, Network, Vpc
+
+OURS = re.compile(r"r[vp][0-9a-f]{11}")  # names.interface_name, names.peer_name
+
+
+def check_attachments(
+    columns: Columns,
+    network: NDArray[np.int32],
+    host: NDArray[np.int32],
+    networks: Sequence[Network],
+    vpcs: Sequence[Vpc],
+    hosts: Sequence[Host],
+    report: Report,
+) -> None:
+    """`network` and `host` (n,) index `networks` and `hosts`, -1 where they are unknown."""
+    kinds = np.array([list(AttachKind).index(each.kind) for each in columns.attachments])
+    kind = kinds[columns.attachment] if len(kinds) else np.zeros(0, np.intp)
+
+    def of(wanted: AttachKind) -> list[int]:
+        chosen = (kind == list(AttachKind).index(wanted)) & (host >= 0)
+        return [int(each) for each in np.flatnonzero(chosen)]
+
+    _check_existing(columns, of(AttachKind.INTERFACE), host, hosts, report)
+    _check_veths(columns, of(AttachKind.VETH), host, report)
+    members = [each for each in of(AttachKind.HOST) if network[each] >= 0]
+    _check_host_routes(columns, members, network, host, networks, vpcs, hosts, report)
+    _check_names(columns, host, report)
+
+
+def _attachment(columns: Columns, endpoint: int) -> Attachment:
+    return columns.attachments[int(columns.attachment[endpoint])]
+
+
+def _check_existing(
+    columns: Columns,
+    endpoints: list[int],
+    host: NDArray[np.int32],
+    hosts: Sequence[Host],
+    report: Report,
+) -> None:
+    place = ("spec", "attach", "interface")
+    first: dict[tuple[int, str], int] = {}
+    for endpoint in endpoints:
+        document, machine = columns.documents[endpoint], hosts[host[endpoint]]
+        name = _attachment(columns, endpoint).interface
+        other = first.setdefault((int(host[endpoint]), name), endpoint)
+        if name in (machine.interface, machine.external_interface):
+            message = f"interface {name} is host {machine.name}'s own way out; name another"
+        elif OURS.fullmatch(name):
+            message = f"interface {name} has a name that veths made here have; name another"
+        elif other != endpoint:
+            whose = seen_from(document, columns.documents[other])
+            message = (
+                f"interface {name} of host {machine.name} is that of {whose} too; name another"
+            )
+        else:
+            continue
+        report.add(document, place, "NET1018", message)
+
+
+def _check_veths(
+    columns: Columns, endpoints: list[int], host: NDArray[np.int32], report: Report
+) -> None:
+    """The peer's place, (host, namespace, interface), for all whose namespace or name is stated,
+    against one another and against the endpoint that has the namespace by default."""
+    first: dict[tuple[int, str, str], int] = {}
+    numbers: dict[str, int] | None = None
+    for endpoint in endpoints:
+        attachment = _attachment(columns, endpoint)
+        if attachment == Attachment():
+            continue
+        netns = attachment.netns or default_netns(columns.names[endpoint])
+        claim = (int(host[endpoint]), netns, attachment.interface)
+        other = first.setdefault(claim, endpoint)
+        if numbers is None:
+            numbers = {name: number for number, name in enumerate(columns.names)}
+        usual = numbers.get(netns.replace(".", "/", 1), endpoint)
+        if host[usual] == host[endpoint] and _attachment(columns, usual) == Attachment():
+            other = usual if attachment.interface == Attachment().interface else other
+        if other != endpoint:
+            document = columns.documents[endpoint]
+            whose = seen_from(document, columns.documents[other])
+            message = (
+                f"interface {attachment.interface} in network namespace {netns} is that of "
+                f"{whose} too; name another interface or namespace"
+            )
+            report.add(document, ("spec", "attach", "veth"), "NET1018", message)
+
+
+def _check_host_routes(
+    columns: Columns,
+    endpoints: list[int],
+    network: NDArray[np.int32],
+    host: NDArray[np.int32],
+    networks: Sequence[Network],
+    vpcs: Sequence[Vpc],
+    hosts: Sequence[Host],
+    report: Report,
+) -> None:
+    """A host that is an endpoint itself gets routes to the VPC: they may lead nowhere else."""
+    place = ("spec", "attach", "host")
+    by_host: dict[int, list[int]] = {}
+    for endpoint in endpoints:
+        if networks[network[endpoint]].vpc >= 0:
+            by_host.setdefault(int(host[endpoint]), []).append(endpoint)
+    for machine, members in sorted(by_host.items()):
+        spaces = {each: vpcs[networks[network[each]].vpc] for each in members}
+        for endpoint, vpc in spaces.items():
+            if hidden := next(_hidden(vpc, hosts), None):
+                message = (
+                    f"VPC {vpc.namespace}/{vpc.name} holds {hidden.underlay}, the underlay address "
+                    f"of host {hidden.name}, so host {hosts[machine].name} would no longer reach "
+                    "it; attach a network namespace instead"
+                )
+                report.add(columns.documents[endpoint], place, "NET1011", message)
+        claims = [(cidr, each) for each, vpc in spaces.items() for cidr in vpc.cidrs]
+        pairs = {(max(pair), min(pair)) for pair in overlaps(claims) if pair[0] != pair[1]}
+        for endpoint, other in sorted(pairs):
+            document = columns.documents[endpoint]
+            message = (
+                f"host {hosts[machine].name} already reaches those addresses as "
+                f"{called(columns.documents[other])}; attach a network namespace instead"
+            )
+            report.add(document, place, "NET1011", message)
+
+
+def _hidden(vpc: Vpc, hosts: Sequence[Host]) -> Iterator[Host]:
+    return (host for host in hosts if any(host.underlay in cidr for cidr in vpc.cidrs))
+
+
+def _check_names(columns: Columns, host: NDArray[np.int32], report: Report) -> None:
+    """44 bits of a hash name the interfaces of a host; two of a kind would be one interface."""
+    digits = [int(interface_name(name)[2:], 16) for name in columns.names]
+    for row, first in repeats((np.array(digits, np.uint64), host)):
+        document, other = columns.documents[row], columns.documents[first]
+        message = (
+            f"the interface name {interface_name(columns.names[row])}, a hash of the endpoint's, "
+            f"is that of {called(other)} too; rename one of them"
+        )
+        report.add(document, ("metadata", "name"), "NET1019", message)

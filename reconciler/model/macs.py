@@ -1,0 +1,62 @@
+"""MACs of endpoints: derived where none is given, usable, given once in their VPC."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reconciler.model.columns import Columns
+from reconciler.model.mac import ROUTER_MAC, derive_macs, format_mac
+from reconciler.model.repeats import repeats
+from reconciler.model.report import Report, seen_from
+from reconciler.model.topology import Network, Vpc
+
+PLACE = ("spec", "mac")
+
+
+def macs(
+    columns: Columns,
+    network: NDArray[np.int32],
+    networks: Sequence[Network],
+    vpcs: Sequence[Vpc],
+    report: Report,
+) -> NDArray[np.uint8]:
+    """(n, 6). `network` (n,) indexes `networks`, -1 where it is unknown."""
+    vpc_of = np.array([*(each.vpc for each in networks), -1], np.int32)  # of -1 too
+    vni_of = np.array([*(each.vni for each in vpcs), 0], np.uint32)
+    vpc = vpc_of[network]
+    given: NDArray[np.bool_] = np.any(columns.mac, axis=1)
+    found = columns.mac.copy()
+    first = np.searchsorted(columns.owner, np.arange(len(columns.names)))
+    derive = np.flatnonzero(~given & (np.append(columns.owner, -1)[first] == np.arange(len(first))))
+    found[derive] = derive_macs(vni_of[vpc[derive]], columns.address[first[derive]])
+    routers = np.all(found == np.frombuffer(ROUTER_MAC, np.uint8), axis=1)
+    for endpoint in np.flatnonzero(routers).tolist():
+        remedy = "choose another, or leave it out" if given[endpoint] else "write another one down"
+        message = f"MAC {format_mac(ROUTER_MAC)} is the virtual router's; {remedy}"
+        report.add(columns.documents[endpoint], PLACE, "NET1017", message)
+    _check_twice(columns, vpc, found, given, report)
+    return found
+
+
+def _check_twice(
+    columns: Columns,
+    vpc: NDArray[np.int32],
+    found: NDArray[np.uint8],
+    given: NDArray[np.bool_],
+    report: Report,
+) -> None:
+    known = np.flatnonzero((vpc >= 0) & found.any(axis=1))
+    numbers = np.zeros((len(known), 8), np.uint8)
+    numbers[:, 2:] = found[known]
+    for row, other in repeats((numbers.view(">u8")[:, 0], vpc[known])):
+        endpoint, holder = int(known[row]), int(known[other])
+        document = columns.documents[endpoint]
+        whose = seen_from(document, columns.documents[holder])
+        remedy = "choose another, or leave it out" if given[endpoint] else "write another one down"
+        kind = "MAC" if given[endpoint] else "derived MAC"
+        mac = format_mac(found[endpoint].tobytes())
+        place = PLACE if given[endpoint] else ("spec",)
+        report.add(document, place, "NET1016", f"{kind} {mac} is that of {whose} too; {remedy}")
