@@ -12,17 +12,11 @@ from dataclasses import dataclass, field
 from reconciler.abi.table import Table
 from reconciler.compile.state import HostState, Interface
 from reconciler.manifest.document import Document
+from reconciler.plan import codes
 from reconciler.plan.diff import Change, Diff
 from reconciler.plan.steps import ItemStep, RowStep, Step
 
 Inventory = Mapping[str, frozenset[str]]  # kind -> "namespace/name" of each manifest
-
-EMPTY_SOURCE = "GRD1001"
-HOST_MISSING = "GRD1002"
-KIND_SHARE = "GRD1003"
-ROW_SHARE = "GRD1004"
-INTERFACE_SHARE = "GRD1005"
-CAPACITY = "GRD1006"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +90,11 @@ def _source(host: str, context: Context) -> Iterator[Refusal]:
         if had != 0:
             was = "" if had is None else f"; the last one applied here has {had}"
             figures = {} if had is None else {"before": had, "after": 0}
-            yield Refusal(EMPTY_SOURCE, f"the commit has no manifests{was}", figures=figures)
+            yield Refusal(codes.EMPTY_SOURCE, f"the commit has no manifests{was}", figures=figures)
     elif host not in after.get("Host", ()) and (before is None or host in before.get("Host", ())):
         known = len(after.get("Host", ()))
         yield Refusal(
-            HOST_MISSING,
+            codes.HOST_MISSING,
             f"the commit has no Host {host}; it has {_many(known, 'other host')}",
             figures={"host": host, "hosts": known},
         )
@@ -114,7 +108,7 @@ def _kinds(context: Context, limits: Limits) -> Iterator[Refusal]:
         if limits.exceeded(len(gone), len(names)):
             shown = ", ".join(gone[:3]) + (", ..." if len(gone) > 3 else "")
             yield Refusal(
-                KIND_SHARE,
+                codes.KIND_SHARE,
                 f"deletes {_share(len(gone), len(names))} manifests of kind {kind} ({shown}); "
                 f"{limits.percent} % may go at once",
                 figures={"kind": kind, "deleted": len(gone), "before": len(names)},
@@ -130,7 +124,7 @@ def _rows(live: HostState, steps: Iterable[Step], limits: Limits) -> Iterator[Re
             gone += len(step.rows) - drifted
     if limits.exceeded(gone, total):
         yield Refusal(
-            ROW_SHARE,
+            codes.ROW_SHARE,
             f"deletes {_share(gone, total)} rows of this host; {limits.percent} % may go at once",
             figures={"deleted": gone, "before": total},
         )
@@ -148,7 +142,7 @@ def _interfaces(live: HostState, steps: Iterable[Step], limits: Limits) -> Itera
             gone += not step.drift
     if limits.exceeded(gone, total):
         yield Refusal(
-            INTERFACE_SHARE,
+            codes.INTERFACE_SHARE,
             f"takes away {_share(gone, total)} interfaces of this host; "
             f"{limits.percent} % may go at once",
             figures={"deleted": gone, "before": total},
@@ -165,7 +159,7 @@ def _capacity(diff: Diff) -> Iterator[Refusal]:
                 "delete first, in a commit of its own" if final <= capacity else "use more hosts"
             )
             yield Refusal(
-                CAPACITY,
+                codes.CAPACITY,
                 f"map {name} holds {capacity} rows, {peak} are needed while it changes "
                 f"and {final} afterwards; {remedy}",
                 forceable=False,
