@@ -9,13 +9,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 
 from reconciler.lab.layout import LabError
-from reconciler.model.topology import Address, AttachKind, Topology
+from reconciler.model.topology import Address, AttachKind, Topology, unpacked
 
-V4_IN_V6 = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
 SIX = re.compile(r"-6|.*/?[a-z]+6")  # ping -6, ping6, ndisc6
 
 
@@ -31,6 +30,8 @@ class Member:
     vpc: str = ""
     attach: AttachKind = AttachKind.HOST
     interface: str = ""
+    zone: str = ""
+    managed: bool = True
 
     def address(self, version: int | None = None) -> Address:
         """Its first address of that IP version, or of any, IPv4 first."""
@@ -98,14 +99,21 @@ def make_directory(
 ) -> Directory:
     """Hosts of `host_netns`, in the namespaces it gives, and their endpoints, in `folder`."""
     hosts = tuple(
-        Member(host.name, host.name, host_netns[host.name], (host.underlay,))
+        Member(
+            host.name,
+            host.name,
+            host_netns[host.name],
+            (host.underlay,),
+            zone=host.zone,
+            managed=host.managed,
+        )
         for host in topology.hosts
         if host.name in host_netns
     )
     columns = topology.endpoints
     addresses: list[list[Address]] = [[] for _ in columns.names]
     for owner, address in zip(columns.address_owner, columns.address, strict=True):
-        addresses[owner].append(_address(address.tobytes()))
+        addresses[owner].append(unpacked(address.tobytes()))
     endpoints = []
     for number, name in enumerate(columns.names):
         host = topology.hosts[columns.host[number]].name
@@ -151,10 +159,6 @@ def _replace(
         return f"[{found}]" if bracketed else str(found)
 
     return pattern.sub(address, argument)
-
-
-def _address(raw: bytes) -> Address:
-    return IPv4Address(raw[12:]) if raw.startswith(V4_IN_V6) else IPv6Address(raw)
 
 
 def _member(addresses: list[str], attach: str, netns: str, **rest: object) -> Member:

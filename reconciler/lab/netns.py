@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from pyroute2 import IPRoute, netns
 
+MARK = "reconciler"  # how the alias of the loopback begins where an agent made the namespace
+
 Result = TypeVar("Result")
 
 
@@ -69,3 +71,12 @@ def sysctl(values: Mapping[str, str]) -> None:
     """Set values of net/ of the calling thread's namespace, as "ipv4/ip_forward": "1"."""
     for key, value in values.items():
         Path("/proc/sys/net", key).write_text(value)
+
+
+def marked(path: Path) -> bool:
+    """Whether an agent made this namespace."""
+    return exists(path) and talk(path, _alias).startswith(MARK)
+
+
+def _alias(route: IPRoute) -> str:
+    return str(route.get_links(1)[0].get("ifalias") or "")

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from reconciler.lab.directory import Member
 from reconciler.lab.echo import Reached, ask_everywhere
 from reconciler.model.topology import Address
+
+MANY = 100  # endpoints; of more, so many are chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,18 @@ class Claim:
     def holds(self) -> bool:
         """An answer to an address that another tenant uses too is nobody's fault; hearing it is."""
         return self.heard == self.expected and (self.answered or not self.expected)
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "source": self.source.name,
+            "target": self.target.name,
+            "address": str(self.address),
+            "expected": self.expected,
+            "heard": self.heard,
+            "answered": self.answered,
+            "holds": self.holds,
+        }
 
 
 def expected(source: Member, target: Member) -> bool:
