@@ -175,11 +175,147 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "The file has more problems than are shown at once.",
             "Correct those that are shown first.",
         ),
+        "REF1001": Code(
+            "Manifest given twice",
+            "Kind, namespace and name are what a manifest is called, wherever it stands; two of one "
+            "name cannot both be meant.",
+            "Remove one of them, or give it another name.",
+        ),
+        "REF1002": Code(
+            "Reference to nothing",
+            "The manifest names a host, network or VPC that the commit does not have.",
+            "Add what is missing, or correct the name.",
+            "spec: {network: wbe, host: edge-1}",
+        ),
+        "REF1003": Code(
+            "Reference not granted",
+            "What belongs to another namespace can be used only where its `spec.allowedFrom` selects "
+            "the namespace of the manifest that refers to it, by the labels of its Namespace.",
+            "Ask the owner to grant it, or use something of the same namespace.",
+            "vpc: {namespace: core, name: backbone}",
+        ),
+        "REF1004": Code(
+            "Endpoint on a foreign host",
+            "No agent runs on a host with `managed: false`, and this release does not yet exchange "
+            "packets with endpoints behind one.",
+            "Name a managed host.",
+        ),
+        "NET1001": Code(
+            "VNI used twice",
+            "The VNI alone tells the packets of VPCs apart on the wire.",
+            "Give every VPC of the cluster its own.",
+            "vni: 4097",
+        ),
+        "NET1002": Code(
+            "Underlay address used twice",
+            "Packets are sent to the underlay address of a host, so it stands for one host.",
+            "Correct the address of one of the hosts.",
+            "underlay: 172.31.1.11",
+        ),
+        "NET1003": Code(
+            "CIDRs of a VPC overlap",
+            "One CIDR of the list lies inside another, so it adds nothing.",
+            "Remove one of them.",
+            "cidrs: [10.0.0.0/8, 10.1.0.0/16]",
+        ),
+        "NET1004": Code(
+            "Network outside its VPC",
+            "The CIDRs of a network are cut from those of its VPC.",
+            "Choose a CIDR inside, or widen the VPC.",
+            "cidrs: [192.168.1.0/24]  # in a VPC of 10.0.0.0/8",
+        ),
+        "NET1005": Code(
+            "Networks overlap",
+            "An address of a VPC lies in one network at most; VPCs may overlap each other.",
+            "Choose CIDRs that are apart.",
+            "cidrs: [10.1.0.0/24, 10.1.0.128/25]",
+        ),
+        "NET1006": Code(
+            "CIDR too small",
+            "A network holds at least its gateway and one endpoint.",
+            "Use a CIDR of at least two addresses.",
+            "cidrs: [10.1.0.7/32]",
+        ),
+        "NET1007": Code(
+            "Gateways do not match the CIDRs",
+            "The list of gateways has one address for each CIDR, in the same order.",
+            "Give as many as there are CIDRs, or none: the first usable address is the default.",
+            "cidrs: [10.1.0.0/24, 2001:db8:1::/64]\ngateways: [10.1.0.1]",
+        ),
+        "NET1008": Code(
+            "Gateway not usable",
+            "A gateway is an address inside its CIDR, other than the network and the broadcast "
+            "address, and the routers' anycast address of an IPv6 subnet.",
+            "Choose another address inside.",
+            "cidrs: [10.1.0.0/24]\ngateways: [10.1.0.255]",
+        ),
+        "NET1009": Code(
+            "No host takes the role",
+            "A network needs a bouncer and a VPC a divider; foreign and cordoned hosts are none, nor "
+            "are hosts with `bounce: false` or `divide: false`.",
+            "Add a host, or let one take the role again.",
+        ),
+        "NET1010": Code(
+            "Fewer hosts than wanted",
+            "Less than the stated number of hosts can take the role. It works with fewer, and "
+            "survives the failure of fewer.",
+            "Add hosts, or ask for fewer.",
+            "bouncers: {count: 8}  # in a cluster of four hosts",
+        ),
+        "NET1011": Code(
+            "Host cannot be an endpoint there",
+            "A host that is an endpoint itself routes the CIDRs of the VPC to it, so these can "
+            "neither hold underlay addresses, nor be those of another VPC that it is attached to.",
+            "Attach a network namespace instead.",
+            "attach: {host: true}  # in a VPC of 172.16.0.0/12, with an underlay of 172.31.1.0/24",
+        ),
         "NET1012": Code(
             "Address outside its network",
             "The addresses of an endpoint lie inside the CIDRs of its network.",
             "Choose an address inside, or widen the network.",
             "addresses: [10.1.9.4]  # in a network of 10.1.0.0/24",
+        ),
+        "NET1013": Code(
+            "Address reserved",
+            "The gateway's address, the network and broadcast addresses of an IPv4 subnet and the "
+            "routers' anycast address of an IPv6 subnet (its first) are no endpoint's.",
+            "Choose another address of the network.",
+            "addresses: [10.1.0.1]  # in a network of 10.1.0.0/24",
+        ),
+        "NET1014": Code(
+            "Address used twice",
+            "Two endpoints of a VPC have the same address.",
+            "Choose another; the message names a free one.",
+        ),
+        "NET1015": Code(
+            "No address",
+            "Addresses are written down, never given out, so that every commit means one network.",
+            "Add the line that the message shows; its addresses are free.",
+            "spec: {network: web, host: edge-1}",
+        ),
+        "NET1016": Code(
+            "MAC used twice",
+            "Two endpoints of a VPC have the same MAC.",
+            "Choose another, or leave it out to have one derived.",
+        ),
+        "NET1017": Code(
+            "MAC of the virtual router",
+            "That MAC is the gateway's in every network.",
+            "Choose another, or leave it out to have one derived.",
+            "mac: '02:00:00:00:00:01'",
+        ),
+        "NET1018": Code(
+            "Interface used twice",
+            "The interface is another endpoint's or the host's own way out, or the network namespace "
+            "already has one of that name.",
+            "Name another interface or network namespace.",
+            "attach: {interface: eth0}  # which is the underlay interface",
+        ),
+        "NET1019": Code(
+            "Numbers clash",
+            "Networks and label sets are numbered by a hash, the same on every host and commit, and "
+            "interfaces are named by one. Rarely, two have the same; neither is changed silently.",
+            "Do what the message says: an annotation, a label or another name changes the hash.",
         ),
     }
 )
