@@ -10,10 +10,12 @@ from reconciler.manifest.problem import Finding
 from reconciler.model.endpoints import read_endpoints
 from reconciler.model.hosts import read_hosts
 from reconciler.model.networks import read_networks, read_vpcs
-from reconciler.model.references import Targets, by_kind
+from reconciler.model.references import Targets, Unread, by_kind
 from reconciler.model.report import Report
 from reconciler.model.roles import check_roles, may_bounce, may_divide
 from reconciler.model.topology import Topology
+
+NOTHING = Unread()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,10 @@ class Built:
     findings: tuple[Finding, ...]
 
 
-def build(documents: Iterable[Document], unread: frozenset[str] = frozenset()) -> Built:
+def build(documents: Iterable[Document], unread: Unread = NOTHING) -> Built:
     """Neither the order of the documents nor their paths matter to the topology.
 
-    `unread` are names that documents which could not be read may have: that something of such a
-    name is missing is no finding, and nothing is built when there are any.
+    That something is missing which is `unread` is no finding; nothing is built if there is any.
     """
     report = Report()
     kinds = by_kind(documents, report)
@@ -43,7 +44,7 @@ def build(documents: Iterable[Document], unread: frozenset[str] = frozenset()) -
     hosts = read_hosts(host_targets.documents, report)
     vpcs = read_vpcs(vpc_targets.documents, report)
     networks = read_networks(network_targets.documents, vpcs, vpc_targets, report)
-    if not unread:
+    if not unread.may_have_any("Host"):
         check_roles(vpc_targets.documents, "dividers", may_divide, hosts, report)
         check_roles(network_targets.documents, "bouncers", may_bounce, hosts, report)
     endpoints, attachments = read_endpoints(

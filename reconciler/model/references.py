@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from reconciler.manifest.document import Document
+from reconciler.manifest.load import Identity
 from reconciler.model.report import Report, called, qualified
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"  # every namespace has it, without a manifest too
@@ -32,6 +33,30 @@ def by_kind(documents: Iterable[Document], report: Report) -> dict[str, tuple[Do
     return {kind: tuple(known[name] for name in sorted(known)) for kind, known in kinds.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Manifests that are in the commit and could not be used, so that nobody misses them too.
+
+    `names` are what those may be called of whose kind and namespace nothing is known.
+    """
+
+    manifests: frozenset[Identity] = frozenset()
+    names: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.manifests or self.names)
+
+    def may_have(self, kind: str, name: str) -> bool:
+        """Whether one of them is, or may be, the one of this kind and qualified name."""
+        namespace, _, last = name.rpartition("/")
+        return last in self.names or Identity(kind, namespace, last) in self.manifests
+
+    def may_have_any(self, kind: str) -> bool:
+        """Whether one of them is, or may be, of this kind."""
+        return bool(self.names) or any(each.kind == kind for each in self.manifests)
+
+
 @dataclass(slots=True)
 class Targets:
     """The manifests of one kind that others refer to; remembers what it has found."""
@@ -39,7 +64,7 @@ class Targets:
     kind: str
     documents: Sequence[Document]
     namespaces: Mapping[str, Mapping[str, str]]  # labels of Namespace manifests, by name
-    unread: frozenset[str]
+    unread: Unread
     numbers: dict[str, int] = field(init=False)
     known: dict[tuple[str, str], tuple[int, str, str]] = field(default_factory=dict)
     guesses: int = 0
@@ -71,7 +96,7 @@ class Targets:
     def _find(self, wanted: str, namespace: str) -> tuple[int, str, str]:
         number = self.numbers.get(wanted, -1)
         if number < 0:
-            if wanted.rpartition("/")[2] in self.unread:
+            if self.unread.may_have(self.kind, wanted):
                 return -1, "", ""
             return -1, "REF1002", f"there is no {self.kind} {wanted}; {self._guess(wanted)}"
         target = self.documents[number]
