@@ -177,8 +177,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "REF1001": Code(
             "Manifest given twice",
-            "Kind, namespace and name are what a manifest is called, wherever it stands; two of one "
-            "name cannot both be meant.",
+            "Kind, namespace and name are what a manifest is called, wherever it stands; two of "
+            "one name cannot both be meant.",
             "Remove one of them, or give it another name.",
         ),
         "REF1002": Code(
@@ -189,8 +189,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "REF1003": Code(
             "Reference not granted",
-            "What belongs to another namespace can be used only where its `spec.allowedFrom` selects "
-            "the namespace of the manifest that refers to it, by the labels of its Namespace.",
+            "What belongs to another namespace can be used only where its `spec.allowedFrom` "
+            "selects the namespace that refers to it, by the labels of its Namespace.",
             "Ask the owner to grant it, or use something of the same namespace.",
             "vpc: {namespace: core, name: backbone}",
         ),
@@ -251,8 +251,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "NET1009": Code(
             "No host takes the role",
-            "A network needs a bouncer and a VPC a divider; foreign and cordoned hosts are none, nor "
-            "are hosts with `bounce: false` or `divide: false`.",
+            "A network needs a bouncer and a VPC a divider; foreign and cordoned hosts are none, "
+            "nor are hosts with `bounce: false` or `divide: false`.",
             "Add a host, or let one take the role again.",
         ),
         "NET1010": Code(
@@ -306,15 +306,15 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "NET1018": Code(
             "Interface used twice",
-            "The interface is another endpoint's or the host's own way out, or the network namespace "
-            "already has one of that name.",
+            "The interface is another endpoint's or the host's own way out, or the network "
+            "namespace already has one of that name.",
             "Name another interface or network namespace.",
             "attach: {interface: eth0}  # which is the underlay interface",
         ),
         "NET1019": Code(
             "Numbers clash",
-            "Networks and label sets are numbered by a hash, the same on every host and commit, and "
-            "interfaces are named by one. Rarely, two have the same; neither is changed silently.",
+            "Networks and label sets are numbered by a hash, the same on every host and commit, "
+            "and interfaces named by one. Rarely, two are the same; none is changed silently.",
             "Do what the message says: an annotation, a label or another name changes the hash.",
         ),
     }
