@@ -34,8 +34,7 @@ class Kind:
 
     def check(self, document: int, body: Mapping[str, Any]) -> list[Finding]:
         """Everything that is wrong with `body`."""
-        errors: Iterator[ValidationError] = self.validator.iter_errors(body)
-        return [finding for error in errors for finding in findings_of(error, document)]
+        return check(self.validator, document, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +47,6 @@ class Validators:
 
 def compile_schemas(schemas: Schemas) -> Validators:
     """Validators of `schemas`, by kind, as source.package.schemas() returns them."""
-    checker = FormatChecker(formats=())
-    for name, check in FORMATS.items():
-        checker.checks(name, raises=ValueError)(_for_texts(check))
-    validator = extend(  # type: ignore[no-untyped-call]
-        Draft202012Validator, {"uniqueItems": _unique_items, "reserved": _reserved}
-    )
     kinds = {}
     for kind, schema in schemas.items():
         properties = schema["properties"]
@@ -61,9 +54,28 @@ def compile_schemas(schemas: Schemas) -> Validators:
             name=kind,
             api_version=properties["apiVersion"]["const"],
             has_namespace="namespace" in properties["metadata"]["properties"],
-            validator=validator(schema, format_checker=checker),
+            validator=make_validator(schema),
         )
     return Validators(kinds, ScalarRules())
+
+
+def make_validator(
+    schema: Mapping[str, Any], formats: Mapping[str, Callable[[str], None]] = FORMATS
+) -> Any:
+    """Of any schema, of a kind or not; a format is a function that raises ValueError."""
+    checker = FormatChecker(formats=())
+    for name, test in formats.items():
+        checker.checks(name, raises=ValueError)(_for_texts(test))
+    validator = extend(  # type: ignore[no-untyped-call]
+        Draft202012Validator, {"uniqueItems": _unique_items, "reserved": _reserved}
+    )
+    return validator(schema, format_checker=checker)
+
+
+def check(validator: Any, document: int, body: Any) -> list[Finding]:
+    """Everything that is wrong with `body`, in our words."""
+    errors: Iterator[ValidationError] = validator.iter_errors(body)
+    return [finding for error in errors for finding in findings_of(error, document)]
 
 
 def _for_texts(check: Callable[[str], None]) -> Callable[[object], bool]:
