@@ -1,7 +1,7 @@
 """BTF bytes of a compiled BPF object -> map layouts, enums and constants.
 
-Reads the .BTF section of an ELF object (Documentation/bpf/btf.rst of the kernel) and refuses what the
-control plane could not write byte for byte: implicit padding, bit fields, unions.
+Reads the .BTF section of an ELF object (Documentation/bpf/btf.rst of the kernel) and refuses what
+the control plane could not write byte for byte: implicit padding, bit fields, unions.
 Pure: it is given bytes; bpf/genabi.py reads the files.
 """
 

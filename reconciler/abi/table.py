@@ -82,6 +82,8 @@ class Table:
 
     def __eq__(self, other: object) -> bool:
         """Byte equality of keys and values."""
+        if other is self:
+            return True
         if not isinstance(other, Table):
             return NotImplemented
         return (
