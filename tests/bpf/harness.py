@@ -6,6 +6,7 @@ the design and takes them away again; an `Outcome` is what a program did with a 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -148,14 +149,30 @@ class World:
             values = fill_check(keys, values)
         return keys, values
 
+    def path(self, vni: int, where: str) -> str | None:
+        """The host that an endpoint's direct path leads to, if there is one."""
+        found = self.read_path(vni, where)
+        return found["host"] if found else None
+
     def read_path(self, vni: int, where: str) -> dict[str, Any] | None:
-        """The direct path of an endpoint, if one was learned."""
+        """The columns of a direct path; `age` in units of the data plane's clock."""
         keys, values = self.row("paths", {"vni": vni, "address": address(where)}, {})
         raw = libbpf.lookup(self.bench.maps["paths"], keys.tobytes(), values.itemsize)
         if raw is None:
             return None
         found = np.frombuffer(raw, values.dtype)[0]
-        return {"host": str(IPv4Address(int(found["host"]))), "slot": int(found["host_slot"])}
+        return {
+            "host": str(IPv4Address(int(found["host"]))),
+            "slot": int(found["host_slot"]),
+            "age": (clock() - int(found["seen"])) & 0xFFFF,
+        }
+
+    def learn(self, vni: int, where: str, host: str, age: int = 0, **columns: Any) -> Self:
+        """Write a direct path, last seen `age` units of the data plane's clock ago."""
+        seen = clock() - age
+        cells = {"host": int(IPv4Address(host)), "host_slot": slot(host), "seen": seen & 0xFFFF}
+        key = {"vni": vni, "address": address(where)}
+        return self.write("paths", key, {**cells, **columns})
 
     def interface(self, vni: int, network: int, ifindex: int = INTERFACE) -> Self:
         """An endpoint's interface; frames of a run come in on INTERFACE."""
@@ -236,6 +253,11 @@ class World:
         read, _, _ = libbpf.lookup_batch(self.bench.maps["paths"], None, keys, values, len(keys))
         for key in keys[:read]:
             libbpf.delete(self.bench.maps["paths"], key.tobytes())
+
+
+def clock() -> int:
+    """The data plane's coarse clock (bpf/path.h)."""
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) >> 30
 
 
 def host_set(hosts: tuple[str, ...]) -> dict[str, Any]:
