@@ -12,6 +12,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from reconciler.model.mix import mix64
 from reconciler.model.roles import may_bounce, may_divide
 from reconciler.model.topology import Host, Placement, Topology
 
@@ -64,13 +65,10 @@ def _scores(
 ) -> NDArray[np.float64]:
     """Logarithmic method of weighted rendezvous hashing (Schindelhauer, Schomaker 2005).
 
-    weight / -ln(u) with u in (0, 1) from the mixture of both digests (finaliser of splitmix64).
+    weight / -ln(u) with u in (0, 1) from the mixture of both digests.
     """
-    z = key ^ names
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    uniform = ((z >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    mixed = mix64(key ^ names)
+    uniform = ((mixed >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
     return weights / -np.log(uniform)
 
 

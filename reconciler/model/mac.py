@@ -1,6 +1,6 @@
 """MAC addresses: the virtual router's, and those derived for endpoints that name none.
 
-Both are locally administered unicast addresses (IEEE 802, second bit of the first byte set).
+All are locally administered unicast addresses: of the first byte, bit 1 is set and bit 0 is not.
 """
 
 from __future__ import annotations
@@ -8,7 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from reconciler.model.mix import mix64
+
 ROUTER_MAC = bytes.fromhex("020000000001")  # the same in every network of every VPC
+MAPPED = np.frombuffer(bytes(10) + b"\xff\xff", np.uint8)  # before the IPv4 address, as `packed`
 
 
 def parse_mac(text: str) -> bytes:
@@ -25,18 +28,19 @@ def format_mac(mac: bytes) -> str:
 
 
 def derive_macs(vnis: NDArray[np.uint32], addresses: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(n, 6) MACs from VNIs (n,) and first addresses (n, 16): 02 and 40 bits of their mixture.
+    """(n, 6) MACs from VNIs (n,) and first addresses (n, 16).
 
-    FNV-1a over the twenty bytes (VNI big-endian), folded from 64 bits. A clash within a VPC, or
-    with the router, is a problem of the commit like any other MAC used twice.
+    Of IPv4: 02, the low byte of the VNI, the address; so they differ wherever addresses of a VPC
+    do. Of IPv6: 45 bits of a hash, and bit 2 of the first byte set, so no such MAC is one of IPv4.
+    A clash is a problem of the commit, like any other MAC used twice.
     """
-    octets = np.concatenate(
-        [vnis.astype(">u4").reshape(-1, 1).view(np.uint8), addresses.reshape(-1, 16)], axis=1
-    )
-    state = np.full(len(vnis), 0xCBF29CE484222325, np.uint64)
-    for column in octets.T:
-        state = (state ^ column) * np.uint64(0x100000001B3)
-    folded = state ^ (state >> np.uint64(40))
-    macs = folded.astype(">u8").reshape(-1, 1).view(np.uint8)[:, 2:].copy()
+    macs = np.empty((len(vnis), 6), np.uint8)
     macs[:, 0] = 0x02
+    macs[:, 1] = vnis & 0xFF
+    macs[:, 2:] = addresses[:, 12:]
+    high, low = np.ascontiguousarray(addresses).view(">u8").astype(np.uint64).T
+    hashed = mix64(high ^ mix64(low ^ mix64(vnis.astype(np.uint64))))
+    wide = np.any(addresses[:, :12] != MAPPED, axis=1)
+    macs[wide] = hashed[wide].astype(">u8").reshape(-1, 1).view(np.uint8)[:, 2:]
+    macs[wide, 0] = macs[wide, 0] & 0xF8 | 0x06
     return macs
