@@ -16,10 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "reconciler" / "abi" / "generated.py"
 HEADER = '''"""Made from bpf/abi.h and bpf/maps.h by `make abi`; do not edit.
 
-The layouts of every map, the enums and the program constants, as the compiled objects' BTF has them.
+The layouts of every map, the enums and the program constants, as the objects' BTF has them.
 """
-
-# ruff: noqa: E501  (generated)
 
 from __future__ import annotations
 
@@ -76,7 +74,8 @@ def render(readers: list[Reader]) -> str:
     body += f"CONSTANTS = {record(readers[0].struct('constants'))}\n"
     text = "\n\n\n".join([*parts, body])
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return f'{HEADER}\n{text}\n# Names this layout in serialised host states and on pinned maps.\nABI = "{digest}"\n'
+    abi = f'# Names this layout in serialised host states.\nABI = "{digest}"'
+    return f"{HEADER}\n{text}\n{abi}\n"
 
 
 def formatted(source: str) -> str:

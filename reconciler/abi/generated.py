@@ -1,9 +1,7 @@
 """Made from bpf/abi.h and bpf/maps.h by `make abi`; do not edit.
 
-The layouts of every map, the enums and the program constants, as the compiled objects' BTF has them.
+The layouts of every map, the enums and the program constants, as the objects' BTF has them.
 """
-
-# ruff: noqa: E501  (generated)
 
 from __future__ import annotations
 
@@ -294,5 +292,5 @@ CONSTANTS = Record(
     frozenset(),
 )
 
-# Names this layout in serialised host states and on pinned maps.
+# Names this layout in serialised host states.
 ABI = "32df7b4f937fd72d"
