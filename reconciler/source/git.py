@@ -1,0 +1,197 @@
+"""Repository: a git repository, here or far away, and the manifests of its commits.
+
+Only objects are read, never a work tree. A local repository is opened anew for every question, so
+that one which was replaced, repacked or fetched into meanwhile gives no stale answer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pygit2
+
+from reconciler.source.address import Address, parse_address
+from reconciler.source.errors import SourceError, not_ours
+from reconciler.source.files import Snapshot
+from reconciler.source.remote import HEAD, Credentials, Remote
+from reconciler.source.tree import read_files
+
+__all__ = ["GitSource", "Repository", "SourceError", "moves_a_ref"]
+
+# Whether libgit2 checks who owns a repository is a setting of the whole process.
+_owner_check = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class GitSource:
+    """Where manifests come from: a path, or a file, https or ssh address.
+
+    `branch` '' is what HEAD names; `folder` '' is the whole tree. `cache` is a folder for copies of
+    remotes. `trusted`: a repository here may belong to another user. Secrets are files, read anew
+    for every fetch: `ssh_key`, and `token`, a line of "token" or "user:token". `known_hosts` are
+    the only ssh servers believed (the user's own file if absent); `ca` adds to the system's.
+    """
+
+    url: str
+    branch: str = ""
+    folder: str = ""
+    cache: Path | None = None
+    trusted: bool = False
+    ssh_key: Path | None = None
+    known_hosts: Path | None = None
+    token: Path | None = None
+    ca: Path | None = None
+
+
+class Repository:
+    """Everything raises SourceError."""
+
+    def __init__(self, source: GitSource, address: Address, remote: Remote | None) -> None:
+        self._source = source
+        self._address = address
+        self._remote = remote
+
+    @classmethod
+    def open(cls, source: GitSource) -> Repository:
+        """Checks what can be checked without a network; a remote still needs `fetch`."""
+        address = parse_address(source.url)
+        _checked_folder(source.folder)
+        if address.is_remote:
+            if source.cache is None:
+                raise SourceError(f"{address} needs a folder for its copy; name one", again=False)
+            credentials = Credentials(source.ssh_key, source.known_hosts, source.token, source.ca)
+            remote = Remote(address, source.cache, credentials)
+            return cls(source, address, remote)
+        repository = cls(source, address, None)
+        with repository._opened():
+            return repository
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether `fetch` is what learns of new commits."""
+        return self._remote is not None
+
+    def fetch(self) -> None:
+        """Bring the copy of a remote up to date; nothing for a local repository."""
+        if self._remote and self._address.scheme == "file":
+            with _owners(self._source.trusted):
+                self._remote.fetch()
+        elif self._remote:
+            self._remote.fetch()  # may take long, and asks nobody who owns what
+
+    def resolve(self, revision: str = "") -> str:
+        """The id of the commit that `revision` names; '' is the head of the branch."""
+        with self._opened() as repository:
+            if revision:
+                return _commit(repository, revision, self._address)
+            branch = self._source.branch
+            head = HEAD if self._remote else "HEAD"
+            name = f"refs/heads/{branch}" if branch else head
+            unborn = name == "HEAD" and repository.head_is_unborn
+            if unborn or name not in repository.references:
+                raise SourceError(_no_branch(repository, branch, self._address), again=True)
+            return _commit(repository, name, self._address)
+
+    def snapshot(self, commit: str) -> Snapshot:
+        """The manifests of `commit`, an id that `resolve` returned."""
+        with self._opened() as repository:
+            found = _commit(repository, commit, self._address)
+            tree = str(repository[found].peel(pygit2.Tree).id)
+            folder = _checked_folder(self._source.folder)
+            return Snapshot(found, read_files(repository.odb, tree, folder))
+
+    def watch_path(self) -> Path | None:
+        """The folder below which something changes when a ref of a repository on this machine
+        moves (see `moves_a_ref`); None for a repository elsewhere."""
+        if self._address.path is None:
+            return None
+        with _owners(self._source.trusted):
+            repository = _open(str(self._address.path), self._address)
+        return _common_folder(Path(repository.path))
+
+    @contextmanager
+    def _opened(self) -> Iterator[pygit2.Repository]:
+        path = self._remote.copy() if self._remote else self._address.path
+        with _owners(self._source.trusted):
+            repository = _open(str(path), self._address)
+        try:
+            yield repository
+        finally:
+            repository.free()
+
+
+def moves_a_ref(path: Path, changed: Path) -> bool:
+    """Whether a change of the file `changed` below the watched `path` may move a ref."""
+    try:
+        steps = changed.relative_to(path).parts
+    except ValueError:
+        return False
+    if not steps or steps[-1].endswith(".lock"):
+        return False
+    return steps[0] in ("refs", "packed-refs", "worktrees") or steps[-1] == "HEAD"
+
+
+@contextmanager
+def _owners(trusted: bool) -> Iterator[None]:
+    """Whether a repository of another user may be opened meanwhile."""
+    with _owner_check:
+        pygit2.settings.owner_validation = not trusted
+        try:
+            yield
+        finally:
+            pygit2.settings.owner_validation = True
+
+
+def _open(path: str, address: Address) -> pygit2.Repository:
+    """The repository at `path`, or around it."""
+    try:
+        return pygit2.Repository(pygit2.discover_repository(path) or path)
+    except (pygit2.GitError, KeyError) as error:
+        if "not owned by current user" in str(error):
+            raise not_ours(address) from error
+        raise SourceError(
+            f"{address} is no git repository ({error}); name one", again=True
+        ) from error
+
+
+def _commit(repository: pygit2.Repository, revision: str, address: Address) -> str:
+    try:
+        return str(repository.revparse_single(revision).peel(pygit2.Commit).id)
+    except (KeyError, ValueError, pygit2.GitError) as error:
+        if isinstance(error, pygit2.AmbiguousError):
+            message = f"`{revision}` is ambiguous in {address}; write more of it"
+        else:
+            message = f"{address} has no commit `{revision}`; name a commit, branch or tag of it"
+        raise SourceError(message, again=False) from error
+
+
+def _no_branch(repository: pygit2.Repository, branch: str, address: Address) -> str:
+    branches = sorted(repository.branches.local)
+    if not branches:
+        return f"{address} has no commit yet; push one"
+    if not branch:
+        return f"{address} does not say which branch is its main one; name one of {_some(branches)}"
+    return f"{address} has no branch `{branch}`; it has {_some(branches)}"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _checked_folder(folder: str) -> str:
+    path = PurePosixPath(folder)
+    if path.is_absolute() or ".." in path.parts:
+        raise SourceError(f"folder `{folder}` is not inside the repository; name one", again=False)
+    return "" if path == PurePosixPath(".") else str(path)
+
+
+def _common_folder(folder: Path) -> Path:
+    """Where the refs are: a work tree that was added to a repository has only a HEAD of its own."""
+    link = folder / "commondir"
+    if not link.is_file():
+        return folder
+    return (folder / link.read_text(encoding="utf-8").strip()).resolve()
