@@ -12,13 +12,15 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from reconciler.abi.spec import MapSpec
-from reconciler.abi.table import DuplicateKeyError, Rows, Table
+from reconciler.abi.digest import Known, Recognised
+from reconciler.abi.spec import MapKind, MapSpec
+from reconciler.abi.table import DuplicateKeyError, Rows, Table, raw
 from reconciler.datapath import libbpf
 from reconciler.datapath.errors import TransientError
 from reconciler.datapath.libbpf import BpfError, Fd
 
 BATCH = 1 << 16  # rows a system call
+FEW = 1 << 13  # rows that are looked up one by one, a microsecond each, rather than all read again
 READS = 8  # how often a disturbed read is repeated
 WRITES = 8  # how often a write that the kernel could not do just now is repeated
 BUSY = (errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOMEM)  # of a row; soon it may be done
@@ -37,31 +39,58 @@ def read_table(
     spec: MapSpec,
     capacity: int,
     *,
-    known: Table | None = None,
+    known: Known | None = None,
     batch: int = BATCH,
     pause: Callable[[float], None] = time.sleep,
 ) -> Table:
     """All rows of a map, sorted, once two reads in a row agree; `known` counts as a read.
 
     One read may mix what was before a write with what was after it, and of a trie's key that is
-    deleted meanwhile it may give the value of a shorter prefix (kernel/bpf/lpm_trie.c). `batch` is
-    how many rows to ask for at once, to begin with. Raises DisturbedError when a writer gets in the
-    way again and again.
+    deleted meanwhile it may give the value of a shorter prefix (kernel/bpf/lpm_trie.c). Where a
+    few rows of a hash map are not as known, only they are read again. `batch` is how many rows to
+    ask for at once, to begin with. Raises DisturbedError when a writer gets in the way again and
+    again.
     """
     reason, before = "", known
     for attempt in range(READS):
         try:
-            keys, values = _read(fd, spec, capacity, batch)
-            table = Table.make(spec, keys, values)
+            keys, values = _present(spec, *_read(fd, spec, capacity, batch))
+            if before is None:
+                table = Table.make(spec, keys, values)
+            else:
+                found = before.recognise(keys, values)
+                table = found.table
+                if table is before.table or (not attempt and _stands(fd, spec, found)):
+                    return table
         except (_Disturbed, DuplicateKeyError) as disturbed:
             reason = str(disturbed)
         else:
-            if table == before:
-                return table
-            before, reason = table, "two reads differ"
+            before, reason = Known.of(table), "two reads differ"
         if attempt:
             pause(0.001 * 2**attempt)
     raise DisturbedError(f"map {spec.name}: changed during each of {READS} reads ({reason})")
+
+
+def _present(spec: MapSpec, keys: Rows, values: Rows) -> tuple[Rows, Rows]:
+    """Without an array's rows of zeros, which are absent."""
+    if not spec.dense:
+        return keys, values
+    used = raw(values) != b""
+    return keys[used], values[used]
+
+
+def _stands(fd: Fd, spec: MapSpec, found: Recognised) -> bool:
+    """Whether the few rows that were not as known are still as they were read.
+
+    A lookup in a trie finds shorter prefixes as well, so it cannot tell.
+    """
+    if spec.kind is MapKind.LPM_TRIE or len(found.fresh) + len(found.gone) > FEW:
+        return False
+    values, present = read_rows(fd, spec, found.fresh.keys)
+    if not bool(present.all()) or bool((raw(values) != raw(found.fresh.values)).any()):
+        return False
+    _, present = read_rows(fd, spec, found.gone.keys)
+    return not bool(np.any(present & ~np.isin(raw(found.gone.keys), raw(found.fresh.keys))))
 
 
 def _read(fd: Fd, spec: MapSpec, capacity: int, batch: int) -> tuple[Rows, Rows]:

@@ -1,0 +1,296 @@
+"""Interfaces of endpoints: ours are veth pairs, made, repaired, read back and removed.
+
+An interface's alias says that it is ours, a note beside the pins whose it is. Interfaces that exist
+already are only read. What cannot be made yet is waiting: its namespace may appear any time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import IPRoute, NetlinkError
+
+from reconciler.compile.state import Interface, InterfaceKind
+from reconciler.datapath import peers
+from reconciler.datapath.errors import HostError, TransientError
+from reconciler.datapath.netlink import (
+    ADDRGEN_NONE,
+    NetDevice,
+    attempting,
+    inside,
+    make_netns,
+    net_device,
+    net_devices,
+    netns_exists,
+    netns_path,
+)
+from reconciler.datapath.pins import Noted, Pins
+
+MARK = "reconciler"
+_NOTED = ("endpoint", "kind", "vni", "network", "netns", "peer")
+
+
+class ForeignInterfaceError(HostError):
+    """The name of one of our interfaces is taken by somebody else's."""
+
+
+class NotReadyError(TransientError):
+    """An interface cannot be made yet."""
+
+
+class Devices:
+    """The endpoints' interfaces of one host, in the current network namespace."""
+
+    def __init__(self, host: str, pins: Pins, netns: Path, create_netns: bool) -> None:
+        self._host, self._pins = host, pins
+        self._netns, self._create_netns = netns, create_netns
+
+    def read(self, found: Mapping[str, NetDevice]) -> tuple[Interface, ...]:
+        """The live interfaces of endpoints, sorted by name."""
+        live = []
+        for name, device in sorted(found.items()):
+            note = self._note(name)
+            if note and note["kind"] == InterfaceKind.EXISTING:
+                live.append(Interface(kind=InterfaceKind.EXISTING, name=name, **_whose(note)))
+            elif self._ours(device, note):
+                live.append(self._read_veth(device, note or {}))
+        return tuple(live)
+
+    def unready(
+        self, wanted: Iterable[Interface], found: Mapping[str, NetDevice]
+    ) -> dict[str, str]:
+        """Interfaces that cannot be made yet, and what each waits for."""
+        waiting = {}
+        for each in wanted:
+            if each.kind is InterfaceKind.VETH:
+                reason = self._missing(each, found.get(each.name))
+                if reason:
+                    waiting[each.name] = reason
+        return waiting
+
+    def ensure(self, wanted: Interface) -> None:
+        """Make the interface, or repair what differs. Twice is once."""
+        with attempting(f"interface {wanted.name}"), IPRoute() as route:
+            device = net_device(route, wanted.name)
+            if wanted.kind is InterfaceKind.EXISTING:
+                if device is None:
+                    raise NotReadyError(f"interface {wanted.name} does not exist")
+                self._write_note(wanted)
+                return
+            note = self._note(wanted.name)
+            if device is not None and not self._ours(device, note):
+                raise ForeignInterfaceError(
+                    f"interface {wanted.name} exists and is not ours; rename or delete it"
+                )
+            path = self._ready_netns(wanted)
+            if device is not None and not self._holds(route, device, path, wanted.peer):
+                route.link("del", index=device.ifindex)  # its peer is elsewhere, or renamed
+                device = None
+            self._write_note(wanted)  # from here on it is ours, even half made
+            if device is None:
+                device = self._create(route, wanted, path)
+            self._repair_outer(route, wanted, device)
+        with attempting(f"interface {wanted.name}: {wanted.peer} in {wanted.netns or 'the host'}"):
+            inside(path, lambda: _repair_inner(wanted))
+
+    def remove(self, name: str) -> None:
+        """Delete one of our veth pairs, or forget an interface that existed before."""
+        note = self._note(name)
+        with attempting(f"interface {name}"), IPRoute() as route:
+            device = net_device(route, name)
+            existing = note and note["kind"] == InterfaceKind.EXISTING
+            if device is not None and not existing and self._ours(device, note):
+                route.link("del", index=device.ifindex)
+        self._pins.forget(Noted.INTERFACE, name)
+
+    def remove_all(self) -> None:
+        """Delete every veth pair of ours and forget the rest."""
+        with attempting("interfaces"), IPRoute() as route:
+            found = net_devices(route)
+        for name in {*self._pins.notes(Noted.INTERFACE), *found}:
+            note = self._note(name)
+            if note or (name in found and self._ours(found[name], note)):
+                self.remove(name)
+
+    def tidy(self, found: Mapping[str, NetDevice]) -> None:
+        """Forget interfaces that are gone, lest a stranger of the same name be taken for ours."""
+        for name in self._pins.notes(Noted.INTERFACE):
+            if name not in found:
+                self._pins.forget(Noted.INTERFACE, name)
+
+    def _alias(self, endpoint: str) -> str:
+        return f"{MARK}:{self._host}:{endpoint}"
+
+    def _ours(self, device: NetDevice, note: Mapping[str, Any] | None) -> bool:
+        """By its alias; one that was cut short before it had an alias, by its note."""
+        return device.kind == "veth" and (
+            device.alias.startswith(self._alias(""))
+            or (note is not None and not device.alias and note["kind"] == InterfaceKind.VETH)
+        )
+
+    def _note(self, name: str) -> dict[str, Any] | None:
+        note = self._pins.read_note(Noted.INTERFACE, name)
+        return note if note and note.keys() >= set(_NOTED) else None  # or another release's
+
+    def _write_note(self, wanted: Interface) -> None:
+        note = {key: value for key, value in asdict(wanted).items() if key in _NOTED}
+        if self._note(wanted.name) != note:
+            self._pins.note(Noted.INTERFACE, wanted.name, note)
+
+    def _missing(self, wanted: Interface, device: NetDevice | None) -> str:
+        path = netns_path(wanted.netns, self._netns)
+        if path is not None and not netns_exists(path):
+            if self._create_netns and not wanted.netns.startswith("/"):
+                return ""
+            return f"network namespace {wanted.netns}"
+        with attempting(f"interface {wanted.name}"), IPRoute() as route:
+            if device is not None and self._holds(route, device, path, wanted.peer):
+                return ""
+            with suppress(FileNotFoundError):
+                taken = inside(path, lambda: _find(wanted.peer))
+                ours = device is not None and taken is not None and taken.peer == device.ifindex
+                if taken is None or ours:
+                    return ""
+        where = f"network namespace {wanted.netns}" if wanted.netns else "the host"
+        return f"the name {wanted.peer} in {where}, which another interface has"
+
+    def _ready_netns(self, wanted: Interface) -> Path | None:
+        path = netns_path(wanted.netns, self._netns)
+        if path is not None and not netns_exists(path):
+            if not self._create_netns or wanted.netns.startswith("/"):
+                raise NotReadyError(f"network namespace {wanted.netns} does not exist")
+            make_netns(path, self._alias(wanted.endpoint))
+        return path
+
+    def _holds(self, route: IPRoute, device: NetDevice, path: Path | None, peer: str) -> bool:
+        """Whether the other end of our veth is the interface `peer` of that namespace."""
+        if path is None:
+            number = -1
+        else:
+            with path.open("rb") as netns:
+                number = route.get_netnsid(fd=netns.fileno())["nsid"]
+            if number is None or number < 0:
+                return False
+        if number != device.peer_netns:
+            return False
+        other = inside(path, lambda: _find(peer))
+        return other is not None and other.ifindex == device.peer
+
+    def _create(self, route: IPRoute, wanted: Interface, path: Path | None) -> NetDevice:
+        peer: dict[str, Any] = {
+            "ifname": wanted.peer,
+            "address": wanted.mac,
+            "mtu": wanted.mtu,
+        }
+        netns = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path is not None else None
+        if netns is not None:
+            peer["net_ns_fd"] = netns
+        try:
+            route.link("add", ifname=wanted.name, kind="veth", mtu=wanted.mtu, peer=peer)
+        except NetlinkError as error:
+            if error.code == errno.EEXIST:
+                where = wanted.netns or "the host"
+                raise NotReadyError(
+                    f"another interface in {where} is called {wanted.peer}"
+                ) from error
+            raise
+        finally:
+            if netns is not None:
+                os.close(netns)
+        made = net_device(route, wanted.name)
+        if made is None:
+            raise NotReadyError(f"interface {wanted.name} went away while it was made")
+        return made
+
+    def _repair_outer(self, route: IPRoute, wanted: Interface, device: NetDevice) -> None:
+        changes: dict[str, Any] = {}
+        if device.alias != self._alias(wanted.endpoint):
+            changes["ifalias"] = self._alias(wanted.endpoint)
+        if device.addrgen != ADDRGEN_NONE:
+            mode = {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", ADDRGEN_NONE)]}
+            changes["IFLA_AF_SPEC"] = {"attrs": [("AF_INET6", mode)]}
+        if device.mtu != wanted.mtu:
+            changes["mtu"] = wanted.mtu
+        if not device.up:
+            changes["state"] = "up"
+        if changes:
+            route.link("set", index=device.ifindex, **changes)
+
+    def _read_veth(self, device: NetDevice, note: Mapping[str, Any]) -> Interface:
+        live = Interface(
+            device.name,
+            note.get("endpoint", device.alias.removeprefix(self._alias(""))),
+            InterfaceKind.VETH,
+            note.get("vni", 0),
+            note.get("network", 0),
+            mtu=device.mtu,
+        )
+        faults = []
+        if device.alias != self._alias(live.endpoint):
+            faults.append("alias is not ours")
+        if device.addrgen != ADDRGEN_NONE:
+            faults.append("makes link-local addresses")
+        if not device.up:
+            faults.append("down")
+        peer = self._peer(device, note)
+        if peer is None:
+            return replace(live, faults=(*faults, "peer is elsewhere"))
+        if peer.device.mtu != device.mtu:
+            faults.append(f"MTU of the peer is {peer.device.mtu}")
+        if not peer.device.up:
+            faults.append("peer is down")
+        if not peer.gro:
+            faults.append("peer has GRO off")
+        faults += [f"peer has {each} on" for each in peer.offloads]
+        return replace(
+            live,
+            netns=note["netns"],
+            peer=note["peer"],
+            mac=peer.device.mac.hex(":"),
+            addresses=peer.addresses,
+            routes=peer.routes,
+            faults=tuple(faults),
+        )
+
+    def _peer(self, device: NetDevice, note: Mapping[str, Any]) -> peers.Peer | None:
+        """The other end, if it is where the note says."""
+        if not note:
+            return None
+        path = netns_path(note["netns"], self._netns)
+        if path is not None and not netns_exists(path):
+            return None
+        with attempting(f"interface {device.name}"), IPRoute() as route:
+            try:
+                if not self._holds(route, device, path, note["peer"]):
+                    return None
+                return inside(path, lambda: _look(note["peer"]))
+            except FileNotFoundError:
+                return None  # the namespace went away meanwhile
+
+
+def _whose(note: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: note[key] for key in ("endpoint", "vni", "network")}
+
+
+def _find(name: str) -> NetDevice | None:
+    with IPRoute() as route:
+        return net_device(route, name)
+
+
+def _look(name: str) -> peers.Peer | None:
+    with IPRoute() as route:
+        return peers.look(route, name)
+
+
+def _repair_inner(wanted: Interface) -> None:
+    with IPRoute() as route:
+        found = peers.look(route, wanted.peer)
+        if found is None:
+            raise NotReadyError(f"interface {wanted.peer} went away")
+        peers.repair(route, wanted, found)

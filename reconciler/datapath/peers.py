@@ -1,0 +1,176 @@
+"""The inner end of an endpoint's veth, seen and set from inside the endpoint's own namespace.
+
+Every function here is called in that namespace (netlink.inside) with a netlink socket of it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+
+from pyroute2 import IPRoute
+from pyroute2.ethtool.ioctl import IoctlEthtool
+
+from reconciler.compile.state import Interface, Route
+from reconciler.datapath.netlink import NetDevice, dump, net_device
+
+_IFA_F_NODAD = 2
+_SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_NOWHERE = 0, 253, 255
+_RT_TABLE_MAIN, _RTN_UNICAST, _RTNH_F_ONLINK = 254, 1, 4
+_RTPROT_KERNEL, _RTPROT_RA = 2, 9
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What it is like. Addresses carry prefix lengths; all sorted."""
+
+    device: NetDevice
+    addresses: tuple[str, ...]
+    routes: tuple[Route, ...]
+    offloads: tuple[str, ...]  # those that are on, though the frames are redirected by XDP
+    gro: bool
+
+
+def look(route: IPRoute, name: str) -> Peer | None:
+    """The interface `name`, or None."""
+    device = net_device(route, name)
+    if device is None:
+        return None
+    with Features(name) as features:
+        return Peer(
+            device,
+            _addresses(route, device.ifindex),
+            _routes(route, device.ifindex),
+            features.harmful(),
+            features.gro(),
+        )
+
+
+def repair(route: IPRoute, wanted: Interface, found: Peer) -> None:
+    """Change what differs, and nothing else."""
+    device = found.device
+    changes: dict[str, object] = {}
+    if device.mac.hex(":") != wanted.mac:
+        changes["address"] = wanted.mac
+    if device.mtu != wanted.mtu:
+        changes["mtu"] = wanted.mtu
+    if not device.up:
+        changes["state"] = "up"
+    if found.offloads or not found.gro:
+        with Features(device.name) as features:
+            features.settle()
+    _repair_addresses(route, wanted, found)
+    if changes:
+        route.link("set", index=device.ifindex, **changes)
+    _repair_routes(route, wanted, device.ifindex)
+
+
+def _repair_addresses(route: IPRoute, wanted: Interface, found: Peer) -> None:
+    """Deletions first: an address of the same IPv4 subnet as another goes with it."""
+    index, present = found.device.ifindex, found.addresses
+    gone = sorted(set(present) - set(wanted.addresses))
+    for each in gone:
+        route.addr("del", index=index, **_split(each))
+    if gone:
+        present = _addresses(route, index)
+    for each in sorted(set(wanted.addresses) - set(present)):
+        flags = _IFA_F_NODAD if ":" in each else 0
+        route.addr("add", index=index, flags=flags, **_split(each))
+
+
+def _split(text: str) -> dict[str, object]:
+    address = ipaddress.ip_interface(text)
+    return {"address": str(address.ip), "prefixlen": address.network.prefixlen}
+
+
+def _repair_routes(route: IPRoute, wanted: Interface, ifindex: int) -> None:
+    found = set(_routes(route, ifindex))  # now: addresses take routes with them
+    for gone in sorted(found - set(wanted.routes)):
+        route.route("del", **_arguments(gone, wanted, ifindex), scope=_SCOPE_NOWHERE)
+    for new in sorted(set(wanted.routes) - found):
+        scope = _SCOPE_UNIVERSE if new.gateway else _SCOPE_LINK
+        route.route("add", **_arguments(new, wanted, ifindex), scope=scope)
+
+
+def _arguments(each: Route, wanted: Interface, ifindex: int) -> dict[str, object]:
+    arguments: dict[str, object] = {"oif": ifindex}
+    if each.destination != "default":
+        arguments["dst"] = each.destination
+        arguments["family"] = _FAMILIES[ipaddress.ip_network(each.destination).version]
+    if each.gateway:
+        gateway = ipaddress.ip_address(each.gateway)
+        arguments["gateway"], arguments["family"] = each.gateway, _FAMILIES[gateway.version]
+        around = (ipaddress.ip_interface(address).network for address in wanted.addresses)
+        if not any(gateway in network for network in around):
+            arguments["flags"] = _RTNH_F_ONLINK
+    return arguments
+
+
+def _addresses(route: IPRoute, ifindex: int) -> tuple[str, ...]:
+    """Those of wider scope than the link: IPv6 link-local ones are the kernel's own."""
+    found = []
+    for message in dump(lambda: list(route.get_addr(index=ifindex))):
+        if message["scope"] < _SCOPE_LINK:
+            text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+            found.append(str(ipaddress.ip_interface(f"{text}/{message['prefixlen']}")))
+    return tuple(sorted(found))
+
+
+def _routes(route: IPRoute, ifindex: int) -> tuple[Route, ...]:
+    """Unicast routes of the main table that somebody added: neither the kernel nor a router."""
+    found = []
+    for message in dump(lambda: list(route.get_routes(oif=ifindex, table=_RT_TABLE_MAIN))):
+        if message["type"] != _RTN_UNICAST or message["proto"] in (_RTPROT_KERNEL, _RTPROT_RA):
+            continue
+        target = message.get_attr("RTA_DST")
+        destination = "default"
+        if target and message["dst_len"]:
+            destination = str(ipaddress.ip_network(f"{target}/{message['dst_len']}"))
+        gateway = message.get_attr("RTA_GATEWAY")
+        found.append(Route(destination, str(ipaddress.ip_address(gateway)) if gateway else ""))
+    return tuple(sorted(found))
+
+
+class Features:
+    """Offload features of an interface, by ethtool's ioctl in the current namespace."""
+
+    def __init__(self, name: str) -> None:
+        self._tool = IoctlEthtool(name)
+        self._found = self._tool.get_features()
+
+    def __enter__(self) -> Features:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tool.close()
+
+    def harmful(self) -> tuple[str, ...]:
+        """Transmit checksums and segmentation left to a card that is not there.
+
+        A frame that XDP redirects loses the note that its checksum is still to be made.
+        """
+        return tuple(
+            sorted(
+                name
+                for name, active, available, *_ in self._found
+                if active
+                and available
+                and (
+                    name.startswith("tx-checksum-")
+                    or (name.endswith("-segmentation") and name != "tx-generic-segmentation")
+                )
+            )
+        )
+
+    def gro(self) -> bool:
+        """Generic receive offload; on a veth it makes the NAPI run that redirected frames need."""
+        return bool(self._found["rx-gro"])
+
+    def settle(self) -> None:
+        """Turn the harmful off and GRO on."""
+        for name in self.harmful():
+            self._found[name] = False
+        self._found["rx-gro"] = True
+        self._tool.set_features(self._found)
