@@ -73,6 +73,15 @@ def _absent(wanted: Hashes, present: Hashes) -> Hashes:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Recognised:
+    """A table, its rows that were not known as they are, and those that were known otherwise."""
+
+    table: Table
+    fresh: Table
+    gone: Table
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Known:
     """A table with the hashes of its rows, in its own order and sorted."""
 
@@ -86,7 +95,7 @@ class Known:
         hashes = row_hashes(table.keys, table.values)
         return cls(table, hashes, np.sort(hashes))
 
-    def recognise(self, keys: Rows, values: Rows) -> Table:
+    def recognise(self, keys: Rows, values: Rows) -> Recognised:
         """The table of rows given in any order: `self.table` itself if they are its rows.
 
         Raises DuplicateKeyError. Absent rows of arrays must have been left out.
@@ -95,16 +104,18 @@ class Known:
         hashes = row_hashes(keys, values)
         ordered = np.sort(hashes)
         if len(ordered) == len(self.ordered) and bool(np.array_equal(ordered, self.ordered)):
-            return self.table
+            nothing = Table.empty(spec)
+            return Recognised(self.table, nothing, nothing)
         fresh, gone = _absent(ordered, self.ordered), _absent(self.ordered, ordered)
         if (len(fresh) + len(gone)) * _FEW > len(keys):
-            return Table.make(spec, keys, values)
-        new = np.isin(hashes, fresh)
+            table = Table.make(spec, keys, values)
+            return Recognised(table, table, self.table)
+        new, lost = np.isin(hashes, fresh), np.isin(self.hashes, gone)
         added = Table.make(spec, keys[new], values[new])
-        kept = self.table.take(~np.isin(self.hashes, gone))
+        kept = self.table.take(~lost)
         if len(kept) + len(added) != len(keys):
             raise DuplicateKeyError(f"{spec.name}: a row occurs twice")
-        return _merged(kept, added)
+        return Recognised(_merged(kept, added), added, self.table.take(lost))
 
 
 def _merged(kept: Table, added: Table) -> Table:

@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reconciler.abi.digest import Known
 from reconciler.abi.generated import MAPS
 from reconciler.abi.spec import MapSpec
 from reconciler.abi.table import Rows, Table
 from reconciler.datapath import libbpf, tables
+from reconciler.plan.diff import diff_tables
 from tests.bench.figures import QUICK, Report, paired
 
 ROWS = 100_000 if QUICK else 1_000_000
+CAPACITY = 1 << 20
 SPEC = MAPS["endpoints"]
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
 
@@ -41,7 +44,7 @@ def pinned(tmp_path: Path) -> Iterator[tuple[libbpf.Fd, Path]]:
     folder = Path("/sys/fs/bpf") / f"bench-{uuid.uuid4().hex[:8]}"
     folder.mkdir()
     try:
-        with libbpf.create_map(SPEC, max(ROWS, 1 << 20)) as fd:
+        with libbpf.create_map(SPEC, CAPACITY) as fd:
             libbpf.pin(fd, folder / "map")
             yield fd, folder / "map"
     finally:
@@ -87,4 +90,50 @@ def test_reading_and_writing_a_large_map(
         reference=float(np.median(referred)) * per_row, at_most=1.2,
     )  # fmt: skip
     desired = Table.make(SPEC, keys, values)
-    assert tables.read_table(fd, SPEC, 1 << 20) == desired
+    assert tables.read_table(fd, SPEC, CAPACITY) == desired
+
+
+def test_reading_a_large_map_and_comparing_it(
+    report: Report, reference: Path, pinned: tuple[libbpf.Fd, Path]
+) -> None:
+    fd, pin = pinned
+    keys, values = make_rows(SPEC, ROWS)
+    tables.write_rows(fd, keys, values)
+    desired = Table.make(SPEC, keys, values)
+    known = Known.of(desired)
+    per_row = 1e9 / ROWS
+
+    def check() -> None:
+        table = tables.read_table(fd, SPEC, CAPACITY, known=known)
+        assert diff_tables(desired, table) is None
+
+    ours, theirs = paired(check, lambda: c_loop(reference, "read", pin), 5)
+    report.add(
+        f"1 drift check of {ROWS:,} rows, nothing differs",
+        ours * per_row, "ns a row", reference=theirs * per_row, at_most=1.4,
+    )  # fmt: skip
+    changed = np.random.default_rng(2).choice(ROWS, 1000, replace=False)
+    damaged = values[changed]
+    damaged["identity"] ^= 1
+    tables.write_rows(fd, keys[changed], damaged)
+
+    def find() -> None:
+        table = tables.read_table(fd, SPEC, CAPACITY, known=known)
+        found = diff_tables(desired, table)
+        assert found is not None
+        assert len(found.updates) == found.counts.total == len(changed)
+
+    ours, theirs = paired(find, lambda: c_loop(reference, "read", pin), 5)
+    report.add(
+        f"2 full diff of {ROWS:,} rows, 1,000 differ",
+        ours * per_row, "ns a row", reference=theirs * per_row, at_most=2.2,
+    )  # fmt: skip
+    found = diff_tables(desired, tables.read_table(fd, SPEC, CAPACITY, known=known))
+    assert found is not None
+    wanted = desired.take(found.updates)
+    written = tables.write_rows(fd, wanted.keys, wanted.values)
+    report.add(
+        f"3 rows written to repair 1,000 of {ROWS:,}", written, "rows",
+        at_most=1000, at_least=1000, absolute=True,
+    )  # fmt: skip
+    assert tables.read_table(fd, SPEC, CAPACITY, known=known) is desired
