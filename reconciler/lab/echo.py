@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from reconciler.lab import netns
+from reconciler.datapath.netlink import inside
 from reconciler.model.topology import Address
 
 REQUEST, REPLY = {4: 8, 6: 128}, {4: 0, 6: 129}  # RFC 792, RFC 4443
@@ -39,7 +39,7 @@ class Port:
 
     def __init__(self, namespace: Path, token: bytes) -> None:
         self.token = token
-        self.sockets = netns.inside(namespace, self._open)
+        self.sockets = inside(namespace, self._open)
 
     @staticmethod
     def _open() -> dict[int, socket.socket]:

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from socket import AF_INET, AF_INET6
 
 from pyroute2 import IPRoute
-from pyroute2.ethtool.ioctl import IoctlEthtool
 
 from reconciler.abi.generated import Wire
 from reconciler.compile.host import compile_host
 from reconciler.compile.state import HostName, Interface
+from reconciler.datapath import peers
 from reconciler.lab import netns
 from reconciler.model.topology import AttachKind, Attachment, Topology
 
@@ -48,37 +47,21 @@ def guests(topology: Topology, host: HostName) -> Iterator[Guest]:
             yield Guest(host, existing[each.endpoint], each)
 
 
-def plug(guest: Guest, host: Path, inside: Path, mtu: int) -> None:
-    """Make both ends unless they are there; `mtu` is the underlay's."""
-    if netns.talk(host, lambda route: bool(route.link_lookup(ifname=guest.interface))):
-        return
-    netns.create(inside)
+def plug(guest: Guest, host: Path, namespace: Path, mtu: int, mark: str) -> None:
+    """Make both ends, or repair what differs; `mtu` is the underlay's."""
+    netns.create(namespace, mark)
+    wanted = replace(guest.inside, mtu=mtu - Wire.OVERHEAD)
+    peer = {"ifname": wanted.peer, "net_ns_fd": str(namespace)}
 
-    def make(route: IPRoute) -> None:
-        peer = {"ifname": guest.inside.peer, "net_ns_fd": str(inside)}
-        route.link("add", ifname=guest.interface, kind="veth", peer=peer)
+    def outside(route: IPRoute) -> None:
+        if not route.link_lookup(ifname=guest.interface):
+            route.link("add", ifname=guest.interface, kind="veth", peer=peer)
         index = route.link_lookup(ifname=guest.interface)[0]
-        route.link("set", index=index, mtu=mtu - Wire.OVERHEAD, state="up")
+        route.link("set", index=index, mtu=wanted.mtu, state="up")
 
-    netns.talk(host, make)
-    netns.talk(inside, lambda route: _configure(route, guest.inside, mtu - Wire.OVERHEAD))
+    def inside(route: IPRoute) -> None:
+        if found := peers.look(route, wanted.peer):
+            peers.repair(route, wanted, found)
 
-
-def _configure(route: IPRoute, wanted: Interface, mtu: int) -> None:
-    """As a guest's own network configuration would."""
-    index = route.link_lookup(ifname=wanted.peer)[0]
-    # XDP sees what the guest sends before anybody has computed its checksums, and a veth polls for
-    # what XDP sends into it only with GRO.
-    device = IoctlEthtool(wanted.peer)
-    try:
-        device.set_offload_flag("tx-checksumming", 0)
-        device.set_offload_flag("generic-receive-offload", 1)
-    finally:
-        device.sock.close()
-    route.link("set", index=index, address=wanted.mac, mtu=mtu, state="up")
-    for each in wanted.addresses:
-        address, _, length = each.partition("/")
-        route.addr("replace", index=index, address=address, prefixlen=int(length))
-    for way in wanted.routes:
-        family = AF_INET6 if ":" in way.gateway else AF_INET
-        route.route("replace", dst=way.destination, gateway=way.gateway, oif=index, family=family)
+    netns.talk(host, outside)
+    netns.talk(namespace, inside)

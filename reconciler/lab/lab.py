@@ -13,8 +13,9 @@ from typing import Any
 
 from reconciler.agent import store
 from reconciler.compile.state import HostName
+from reconciler.datapath.netlink import netns_exists
 from reconciler.datapath.pins import Pins, is_bpffs
-from reconciler.lab import netns, record, repository, traces
+from reconciler.lab import mirror, netns, record, repository, traces
 from reconciler.lab.agents import Agents, AgentView
 from reconciler.lab.directory import Directory, Member, make_directory
 from reconciler.lab.guests import guests, plug
@@ -106,24 +107,24 @@ class Lab:
         with record.locked(self.places):
             known = record.load(self.places)
             self._make_folders()
-            followed = repository.follow(wanted, self.places)
+            followed = repository.follow(wanted.repository, wanted.branch, self.places)
             commit, topology = repository.read(followed, wanted.folder)
             layout = plan_underlay(topology.hosts)
             hosts = _choose(wanted.hosts, layout)
             directory = self._directory(commit, topology, hosts)
             old = set(known.hosts) if known else set()
             self._refuse_foreign(directory, old)
-            wish = Record(
-                wanted.repository, followed.path, followed.branch, wanted.folder, wanted.mtu
-            )
+            wish = Record(followed.path, followed.branch, followed.url, wanted.folder, wanted.mtu)
             wish.with_hosts(old | hosts).save(self.places)
             self._remove_hosts(old - hosts)
             wish = wish.with_hosts(hosts)
             wish.save(self.places)
             self._save(directory)
             self._build(wish, layout, topology, directory, progress)
+            if followed.url:
+                mirror.start(self.places, followed.url)
             behind = self._converge(wish, layout, commit, wanted.patience, progress)
-            self._prune(directory)
+            self._prune(directory, old | hosts)
         return Up(wish, directory, layout, followed, tuple(behind))
 
     def _build(
@@ -137,12 +138,13 @@ class Lab:
         """The underlay, and what stands behind existing interfaces."""
         namespaces = {host: self.places.host_netns(host) for host in wish.hosts}
         count = _counter("underlay", len(wish.hosts), progress)
-        Underlay(self.places.router, namespaces, wish.mtu).build(layout, count)
+        Underlay(self.places.router, namespaces, wish.mtu, self.places.mark).build(layout, count)
         inside = {each.name: each.netns for each in directory.endpoints}
         for cable in layout.cables:
             if cable.host in wish.hosts and cable.managed:
                 for guest in guests(topology, cable.host):
-                    plug(guest, namespaces[cable.host], inside[guest.inside.endpoint], wish.mtu)
+                    there = inside[guest.inside.endpoint]
+                    plug(guest, namespaces[cable.host], there, wish.mtu, self.places.mark)
 
     def _converge(
         self, wish: Record, layout: Layout, commit: str, patience: float, progress: Progress
@@ -157,10 +159,10 @@ class Lab:
         with record.locked(self.places):
             known = record.load(self.places)
             hosts = set(known.hosts) if known else set()
-            there = self.places.run.exists() or bool(traces.host_namespaces(self.places))
+            there = self.places.run.exists()
             self.agents.stop_all()
             self._remove_hosts(hosts)
-            for each in traces.own_namespaces(self.places):
+            for each in traces.own_namespaces(self.places, hosts):
                 netns.remove(each)
             if self.places.own:
                 traces.unmount(self.places.netns)
@@ -190,7 +192,7 @@ class Lab:
         for each in directory.hosts:
             view = self.agents.view(each.name)
             points = [point for point in directory.endpoints if point.host == each.name]
-            up = sum(netns.exists(point.netns) for point in points)
+            up = sum(netns_exists(point.netns) for point in points)
             found.append(HostStatus(each, view, directory.commit, len(points), up))
         return found
 
@@ -209,9 +211,9 @@ class Lab:
 
     def _refuse_foreign(self, directory: Directory, known: set[str]) -> None:
         """Nothing that exists already and is not this lab's is taken over."""
-        own = set(traces.own_namespaces(self.places))
+        own = set(traces.own_namespaces(self.places, known))
         for each in (self.places.router, *sorted({e.netns for e in directory.endpoints})):
-            if netns.exists(each) and each not in own:
+            if netns_exists(each) and each not in own:
                 raise LabError(
                     f"namespace {each} exists and is not this lab's; remove it "
                     f"(`ip netns del {each.name}`), or give the lab a --name of its own"
@@ -232,10 +234,10 @@ class Lab:
             netns.remove(self.places.host_netns(host))
             traces.remove_tree(self.places.host_run(host))
 
-    def _prune(self, directory: Directory) -> None:
+    def _prune(self, directory: Directory, hosts: set[str]) -> None:
         """Namespaces of endpoints that were removed or renamed; agents take only interfaces."""
         wanted = {each.netns for each in (*directory.hosts, *directory.endpoints)}
-        for each in traces.own_namespaces(self.places):
+        for each in traces.own_namespaces(self.places, hosts):
             if each not in wanted and each != self.places.router:
                 netns.remove(each)
 

@@ -34,6 +34,11 @@ class Places:
             )
 
     @property
+    def mark(self) -> str:
+        """What namespaces of hosts are marked with."""
+        return f"reconciler-lab {self.name}"
+
+    @property
     def run(self) -> Path:
         """The lab's own folder."""
         return RUN / self.name
@@ -65,8 +70,13 @@ class Places:
 
     @property
     def repository(self) -> Path:
-        """The repository that the lab made: of a plain folder, or a mirror of a remote one."""
+        """The repository that the lab made of a plain folder."""
         return self.run / "repository.git"
+
+    @property
+    def copies(self) -> Path:
+        """The folder of a remote repository's copy."""
+        return self.run / "copies.d"
 
     @property
     def router(self) -> Path:

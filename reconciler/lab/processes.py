@@ -18,10 +18,10 @@ from pathlib import Path
 RECORD = 'read -r line </proc/$$/stat && echo "$line" >"$0" && exec "$@"'
 
 
-def start(command: Sequence[str], namespace: Path, pid_file: Path, log: Path) -> None:
-    """Run `command` in a namespace and a session of its own, output appended to `log`."""
-    inside = ["nsenter", f"--net={namespace}", "--", *command]
-    detached = ["setsid", "--fork", "sh", "-c", RECORD, str(pid_file), *inside]
+def start(command: Sequence[str], namespace: Path | None, pid_file: Path, log: Path) -> None:
+    """Run `command` in a namespace (None: this one) and a session of its own; output to `log`."""
+    inside = ["nsenter", f"--net={namespace}", "--"] if namespace else []
+    detached = ["setsid", "--fork", "sh", "-c", RECORD, str(pid_file), *inside, *command]
     pid_file.unlink(missing_ok=True)
     with log.open("ab") as output:
         subprocess.run(detached, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=True)

@@ -19,14 +19,14 @@ from reconciler.lab.places import RUN, Places
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`asked` is what people called the repository, `path` and `branch` what the agents follow.
+    """`path` and `branch` are what the agents follow, `url` what it is a copy of.
 
     `hosts` are those that have, or are about to have, a namespace.
     """
 
-    asked: str
     path: str
     branch: str
+    url: str = ""
     folder: str = ""
     mtu: int = 1500
     hosts: tuple[str, ...] = ()

@@ -1,12 +1,12 @@
-"""What `lab up REPO` follows: a repository as it is, or one made from a plain folder.
+"""What `lab up REPO` follows: a repository as it is, a copy of a remote, or one made of a folder.
 
-A folder becomes a bare repository beside the lab; what changes in the folder is committed by the
-next `lab up`, unless somebody has pushed meanwhile.
+Hosts of a lab reach nobody outside it, so a remote's copy is kept up to date for them (mirror.py).
+A folder becomes a bare repository; what changes in it is committed by the next `lab up`, unless
+somebody has pushed meanwhile.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,25 +15,102 @@ import pygit2
 from pygit2.enums import FileMode
 
 from reconciler.lab.layout import LabError
+from reconciler.lab.places import Places
+from reconciler.manifest.problem import Problem
+from reconciler.model.commit import read_commit
+from reconciler.model.topology import Topology
+from reconciler.source.address import parse_address
+from reconciler.source.git import GitSource, Repository, SourceError
+from reconciler.source.package import schemas
+from reconciler.source.remote import HEAD, Credentials, Remote
 
 IMPORTED = "refs/lab/imported"  # the commit that the folder was last imported as
-REMOTE = re.compile(r"[a-z+]+://|[^/]+@?[^/]*:(?!//)")
 BRANCH = "main"
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """`path` is what the agents are told. `note` says what people should know, or is ''."""
+    """`path` is what the agents are told; `url` is what it is a copy of, if it is.
+
+    `note` says what people should know, or is ''.
+    """
 
     path: str
     branch: str
+    url: str = ""
     imported: bool = False
     note: str = ""
 
 
-def is_remote(text: str) -> bool:
-    """Whether `text` is a URL or user@host:path, rather than a path that exists."""
-    return bool(REMOTE.match(text)) and not Path(text).exists()
+class ProblemsError(LabError):
+    """The newest commit has problems, so nobody can say what it means."""
+
+    def __init__(self, commit: str, problems: tuple[Problem, ...]) -> None:
+        self.problems = problems
+        lines = "\n".join(map(str, problems))
+        super().__init__(f"commit {commit[:12]} has problems:\n{lines}")
+
+
+def follow(text: str, branch: str, places: Places) -> Followed:
+    """What `text` names: a repository, a folder, a remote's address. LabError if none of them."""
+    try:
+        address = parse_address(text)
+    except SourceError as error:
+        raise LabError(str(error)) from error
+    if address.path is None:
+        return follow_remote(address.url, branch, places.copies)
+    if is_repository(address.path):
+        return follow_local(address.path, branch)
+    if address.path.is_dir():
+        return follow_folder(address.path, branch, places.repository)
+    raise LabError(f"{address.path}: there is no such repository or folder")
+
+
+def read(followed: Followed, folder: str) -> tuple[str, Topology]:
+    """The newest commit and what it means; ProblemsError, or LabError if it cannot be read."""
+    try:
+        repository = _open(followed, folder)
+        commit = read_commit(repository.snapshot(repository.resolve()), schemas())
+    except SourceError as error:
+        raise LabError(str(error)) from error
+    if commit.topology is None:
+        raise ProblemsError(commit.id, commit.problems)
+    return commit.id, commit.topology
+
+
+def head(followed: Followed) -> str:
+    """The newest commit's id; LabError if there is none."""
+    try:
+        return _open(followed, "").resolve()
+    except SourceError as error:
+        raise LabError(str(error)) from error
+
+
+def _open(followed: Followed, folder: str) -> Repository:
+    # Whoever brings up a lab of another user's repository has named it.
+    return Repository.open(GitSource(followed.path, followed.branch, folder, trusted=True))
+
+
+def follow_remote(url: str, branch: str, copies: Path) -> Followed:
+    """A copy of a remote, fetched now; the branch that HEAD names there if `branch` is ''."""
+    remote = Remote(parse_address(url), copies, Credentials())
+    try:
+        remote.fetch()
+    except SourceError as error:
+        raise LabError(str(error)) from error
+    copy = remote.copy()
+    return Followed(str(copy), branch or _branch_of_head(copy), url=url)
+
+
+def _branch_of_head(copy: Path) -> str:
+    """A fetch says which commit HEAD names, not which branch; main wins among equals."""
+    repository = pygit2.Repository(str(copy))
+    named = repository.references.get(HEAD)
+    branches = {name: repository.branches[name].target for name in repository.branches.local}
+    equal = sorted(name for name, target in branches.items() if named and target == named.target)
+    if not equal:
+        raise LabError(f"{copy}: HEAD names no branch; name one with --branch")
+    return BRANCH if BRANCH in equal else equal[0]
 
 
 def is_repository(path: Path) -> bool:
@@ -72,15 +149,15 @@ def follow_folder(folder: Path, branch: str, bare: Path) -> Followed:
     repository = pygit2.Repository(str(bare))
     tree = _tree(repository, folder)
     reference = f"refs/heads/{branch}"
-    head, last = _target(repository, reference), _target(repository, IMPORTED)
+    newest, last = _target(repository, reference), _target(repository, IMPORTED)
     note = ""
-    if tree not in (_tree_of(repository, last), _tree_of(repository, head)):
-        if head == last:
-            head = _commit(repository, tree, head, folder, reference)
-            repository.references.create(IMPORTED, head, force=True)
+    if tree not in (_tree_of(repository, last), _tree_of(repository, newest)):
+        if newest == last:
+            newest = _commit(repository, tree, newest, folder, reference)
+            repository.references.create(IMPORTED, newest, force=True)
         else:
             note = f"{folder} has changed, and so has {bare}: kept what was pushed; push there"
-    return Followed(str(bare), branch, True, note)
+    return Followed(str(bare), branch, imported=True, note=note)
 
 
 def _target(repository: pygit2.Repository, reference: str) -> pygit2.Oid | None:

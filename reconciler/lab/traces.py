@@ -7,30 +7,25 @@ from __future__ import annotations
 
 import ctypes
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from reconciler.datapath.devices import MARK
 from reconciler.lab import netns
 from reconciler.lab.places import Places
 
 MNT_DETACH = 2  # linux/fs.h
 
 
-def host_namespaces(places: Places) -> list[Path]:
-    """Those of hosts, by their names."""
-    return [each for each in _listed(places.netns) if each.name.startswith(f"{places.name}:")]
-
-
-def own_namespaces(places: Places) -> list[Path]:
-    """All that the lab or one of its agents made: in its own folder, or with its mark."""
+def own_namespaces(places: Places, hosts: Iterable[str]) -> list[Path]:
+    """All that the lab or the agents of its hosts made: in its own folder, or with their marks."""
+    found = sorted(places.netns.iterdir()) if places.netns.is_dir() else []
     if places.own:
-        return _listed(places.netns)
-    named = set(host_namespaces(places))
-    return [each for each in _listed(places.netns) if each in named or netns.marked(each)]
-
-
-def _listed(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+        return found
+    agents = tuple(f"{MARK}:{host}:" for host in hosts)
+    marks = ((each, netns.mark_of(each)) for each in found)
+    return [each for each, mark in marks if mark == places.mark or mark.startswith(agents)]
 
 
 def remove_tree(folder: Path) -> None:

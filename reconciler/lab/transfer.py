@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.lab import netns
+from reconciler.datapath.netlink import inside
 from reconciler.model.topology import Address
 
 CHUNK = 1 << 16
@@ -46,11 +46,11 @@ def transfer(sender: Path, receiver: Path, address: Address, size: int) -> Trans
 
     began = time.monotonic()
     try:
-        with netns.inside(receiver, listen) as server:
+        with inside(receiver, listen) as server:
             thread = threading.Thread(target=receive, args=(server,), daemon=True)
             thread.start()
             port: int = server.getsockname()[1]
-            echoed, sent = netns.inside(sender, lambda: _send(str(address), port, size))
+            echoed, sent = inside(sender, lambda: _send(str(address), port, size))
             thread.join(PATIENCE)
     except OSError as error:
         return Transfer(size, time.monotonic() - began, str(error))

@@ -15,6 +15,7 @@ from pathlib import Path
 from pyroute2 import IPRoute
 from pyroute2.ethtool.ioctl import IoctlEthtool
 
+from reconciler.datapath.netlink import inside
 from reconciler.lab import netns
 from reconciler.lab.layout import BRIDGE, PORT, Cable, LabError, Layout, Segment
 
@@ -33,15 +34,18 @@ HOST = {
 
 
 class Underlay:
-    """Builds a layout; `router` is the router's namespace, `hosts` are those of the hosts."""
+    """Builds a layout; `router` is the router's namespace, `hosts` are those of the hosts.
 
-    def __init__(self, router: Path, hosts: Mapping[str, Path], mtu: int) -> None:
-        self.router, self.hosts, self.mtu = router, hosts, mtu
+    `mark` is what the namespaces are marked with.
+    """
+
+    def __init__(self, router: Path, hosts: Mapping[str, Path], mtu: int, mark: str) -> None:
+        self.router, self.hosts, self.mtu, self.mark = router, hosts, mtu, mark
 
     def build(self, layout: Layout, progress: Callable[[str], None]) -> None:
         """Everything of the layout whose host is in `hosts`; takes out what is no longer in it."""
-        netns.create(self.router)
-        netns.inside(self.router, lambda: netns.sysctl(ROUTER))
+        netns.create(self.router, self.mark)
+        inside(self.router, lambda: netns.sysctl(ROUTER))
         netns.talk(self.router, lambda route: self._prune(route, layout))
         for segment in layout.segments:
             self._bridge(segment)
@@ -74,8 +78,8 @@ class Underlay:
     def _host(self, segment: Segment, cable: Cable) -> None:
         """A host's namespace and its cable: plugged in, addressed, routed through the segment."""
         namespace = self.hosts[cable.host]
-        netns.create(namespace)
-        netns.inside(namespace, lambda: netns.sysctl(HOST))
+        netns.create(namespace, self.mark)
+        inside(namespace, lambda: netns.sysctl(HOST))
         present = netns.talk(namespace, lambda route: _lookup(route, cable.interface)) is not None
 
         def plug(route: IPRoute) -> None:

@@ -104,18 +104,3 @@ def test_a_detached_head_asks_for_a_branch(folder: Path, bare: Path) -> None:
     made.set_head(head(bare).id)
     with pytest.raises(LabError, match="--branch"):
         repository.follow_local(bare, "")
-
-
-@pytest.mark.parametrize(
-    ("text", "remote"),
-    [
-        ("https://git.example.com/network.git", True),
-        ("ssh://git@example.com/network.git", True),
-        ("git@example.com:team/network.git", True),
-        ("/srv/network.git", False),
-        ("sample-repo", False),
-        ("./a:b", False),
-    ],
-)
-def test_a_remote_is_told_from_a_path(text: str, remote: bool) -> None:
-    assert repository.is_remote(text) is remote

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.datapath.netlink import netns_exists
 from reconciler.lab import netns
 from reconciler.lab.directory import Member
 from reconciler.lab.echo import Stream, ask_everywhere
@@ -36,7 +37,7 @@ class Built:
         self.build(self.layout)
 
     def build(self, layout: Layout, mtu: int = 1500) -> None:
-        Underlay(self.router, self.hosts, mtu).build(layout, ignore)
+        Underlay(self.router, self.hosts, mtu, "test").build(layout, ignore)
 
     def run(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
         path = self.hosts.get(name, self.router)
@@ -117,9 +118,9 @@ def test_the_mtu_asked_for_holds_on_the_whole_way(built: Built) -> None:
 
 def test_an_interface_that_is_taken_is_refused_with_the_remedy(namespace: NamespaceMaker) -> None:
     taken = namespace("east-1")
-    netns.create(taken)
+    netns.create(taken, "test")
     netns.talk(taken, lambda route: route.link("add", ifname="eth0", kind="bridge"))
-    underlay = Underlay(namespace(":underlay"), {"east-1": taken}, 1500)
+    underlay = Underlay(namespace(":underlay"), {"east-1": taken}, 1500, "test")
     with pytest.raises(LabError, match=r"already has an interface eth0; choose another"):
         underlay.build(plan_underlay(HOSTS), ignore)
 
@@ -128,9 +129,9 @@ def test_a_file_that_is_no_namespace_is_replaced_by_one(namespace: NamespaceMake
     path: Path = namespace("half-made")
     path.parent.mkdir(exist_ok=True)
     path.touch()
-    assert not netns.exists(path)
-    netns.create(path)
-    assert netns.exists(path)
+    assert not netns_exists(path)
+    netns.create(path, "test")
+    assert netns_exists(path)
 
 
 def member(built: Built, number: int, vni: int) -> Member:

@@ -1,0 +1,231 @@
+"""`reconciler lab`: hosts as network namespaces on this machine, with real agents and packets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from reconciler.cli.common import emit_json, note, output_option, progress
+from reconciler.cli.exits import Exit, Failure
+from reconciler.lab.layout import LabError
+from reconciler.lab.places import DEFAULT
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def name_option(function: F) -> F:
+    """--name, passed as `name`."""
+    return click.option(
+        "--name",
+        default=DEFAULT,
+        show_default=True,
+        help="Which lab; every other one has namespaces and pins of its own.",
+    )(function)
+
+
+@click.group(name="lab")
+def command() -> None:
+    """Bring hosts up as namespaces on this machine.
+
+    Each Host becomes a network namespace with the same agent in it as on a real host; zones become
+    routed subnets, endpoints namespaces called NAMESPACE.ENDPOINT.
+
+    \b
+    Example:
+      reconciler lab up sample-repo
+      reconciler lab exec shop.web-1 -- ping shop.db-1
+      reconciler lab down
+    """
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Turn what the lab says is wrong into a failure; say first that it needs root."""
+    if os.geteuid() != 0:
+        raise Failure("a lab makes network namespaces: run it as root")
+    try:
+        yield
+    except LabError as error:
+        raise Failure(str(error)) from None
+
+
+@command.command()
+@click.argument("repository", metavar="REPO")
+@name_option
+@click.option("--branch", default="", help="[default: what HEAD names]")
+@click.option("--folder", default="", help="Read only this folder of the repository.")
+@click.option("--hosts", default="", metavar="A,B,…", help="Only these hosts. [default: all]")
+@click.option(
+    "--mtu",
+    default=1500,
+    show_default=True,
+    type=click.IntRange(1342, 65535),
+    help="Of the underlay. Endpoints have what encapsulation leaves of it, 1280 at least.",
+)
+@click.option(
+    "--wait",
+    "patience",
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the hosts may take to converge.",
+)
+def up(
+    repository: str,
+    name: str,
+    branch: str,
+    folder: str,
+    hosts: str,
+    mtu: int,
+    patience: float,
+) -> int:
+    """Bring up the hosts of a repository.
+
+    REPO is a repository, bare or with a work tree, or its URL, or a plain folder of manifests, of
+    which the lab makes a repository. A second run starts what is missing.
+
+    \b
+    Example:
+      reconciler lab up sample-repo --hosts edge-1,edge-2
+    """
+    from reconciler.cli import lab_view
+    from reconciler.lab.lab import Lab, Wanted
+
+    chosen = tuple(each.strip() for each in hosts.split(",") if each.strip())
+    wanted = Wanted(repository, branch, folder, chosen, mtu, patience)
+    with guarded():
+        lab = Lab(name)
+        with lab_view.counting() as count:
+            came = lab.up(wanted, count)
+    lab_view.show_up(name, came)
+    for each in came.behind:
+        note(f"host {each.host}: {each.trouble()}\n{lab.agents.log_tail(each.host)}")
+    return Exit.ERROR if came.behind else Exit.OK
+
+
+@command.command()
+@name_option
+def down(name: str) -> None:
+    """Remove a lab: agents, pins, namespaces, also after a crash.
+
+    \b
+    Example:
+      reconciler lab down
+    """
+    from reconciler.lab.lab import Lab
+
+    with guarded():
+        there = Lab(name).down()
+    click.echo(f"lab {name}: {'removed' if there else 'there is none'}")
+
+
+@command.command(
+    name="exec",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@name_option
+@click.option("-6", "six", is_flag=True, help="Names in the command stand for IPv6 addresses.")
+@click.argument("member", metavar="NAME")
+@click.argument("arguments", metavar="[--] COMMAND...", nargs=-1, type=click.UNPROCESSED)
+def execute(name: str, six: bool, member: str, arguments: tuple[str, ...]) -> NoReturn:
+    """Run a command in a host or endpoint; a shell if none is given.
+
+    NAME is a host (edge-1) or an endpoint (shop.web-1). Names of endpoints anywhere in the
+    command, and of hosts as a word of their own, are replaced by addresses.
+
+    \b
+    Example:
+      reconciler lab exec shop.web-1 -- ping -c 3 shop.db-1
+      reconciler lab exec edge-1 -- tcpdump -ni eth0 udp port 6081
+    """
+    from reconciler.lab.lab import Lab
+
+    words = list(arguments[1:] if arguments[:1] == ("--",) else arguments)
+    with guarded():
+        directory = Lab(name).directory()
+        found = directory.find(member)
+        words = directory.resolve(words, six) or [os.environ.get("SHELL", "sh")]
+    # Signals, terminal and exit code are the command's own.
+    os.execvp("nsenter", ["nsenter", f"--net={found.netns}", "--", *words])
+
+
+@command.command()
+@name_option
+@output_option("text", "json")
+def test(name: str, output: str) -> int:
+    """Ping everybody from everybody: who reaches whom, and should they?
+
+    Endpoints of one VPC must reach one another; nothing may reach an endpoint of another VPC, also
+    where both use the same address. Exit code 1 if anything is otherwise.
+
+    \b
+    Example:
+      reconciler lab test
+    """
+    from reconciler.cli import lab_view
+    from reconciler.lab import reach
+    from reconciler.lab.lab import Lab
+
+    with guarded(), progress("pinging everybody from everybody"):
+        chosen = reach.choose(Lab(name).directory().endpoints, reach.MANY)
+        claims = reach.check(chosen)
+    if output == "json":
+        emit_json([each.as_json() for each in claims])
+    else:
+        lab_view.show_reach(claims, chosen)
+    return Exit.OK if all(each.holds for each in claims) else Exit.ERROR
+
+
+@command.command()
+@name_option
+@output_option("text", "json")
+def status(name: str, output: str) -> int:
+    """Show hosts, agents and endpoints of a lab, and which commit each host has.
+
+    Exit code 1 if a host has not converged.
+
+    \b
+    Example:
+      reconciler lab status
+    """
+    from reconciler.cli import lab_view
+    from reconciler.lab.lab import Lab
+
+    with guarded():
+        found = Lab(name).status()
+    if output == "json":
+        emit_json([each.as_json() for each in found])
+    else:
+        lab_view.show_status(found)
+    return Exit.OK if all(each.converged for each in found) else Exit.ERROR
+
+
+@command.command(hidden=True)
+@name_option
+@click.argument("url")
+def mirror(name: str, url: str) -> None:
+    """Keep the copy of a remote repository up to date; started by `lab up`."""
+    from reconciler.lab import mirror as work
+    from reconciler.lab.places import Places
+
+    with guarded():
+        work.run(Places(name), url, note)
+
+
+@command.command()
+@click.option("--repo", default="", metavar="FOLDER", help="[default: the project's sample-repo]")
+def demo(repo: str) -> int:
+    """Show the main job on real packets, in about a minute, and clean up.
+
+    \b
+    Example:
+      reconciler lab demo
+    """
+    from reconciler.cli import lab_demo
+
+    with guarded():
+        return Exit.OK if lab_demo.run(repo) else Exit.ERROR
