@@ -48,7 +48,7 @@ def _interface(overview: Overview, endpoint: int, addresses: list[Address]) -> I
         netns,
         peer,
         format_mac(points.mac[endpoint].tobytes()),
-        addresses=tuple(f"{address}/{cidr.prefixlen}" for address, cidr, _ in placed),
+        addresses=tuple(sorted(f"{address}/{cidr.prefixlen}" for address, cidr, _ in placed)),
         routes=tuple(sorted(routes)),
     )
 
