@@ -124,8 +124,8 @@ def _check_host_routes(
             if hidden := next(_hidden(vpc, hosts), None):
                 message = (
                     f"VPC {vpc.namespace}/{vpc.name} holds {hidden.underlay}, the underlay address "
-                    f"of host {hidden.name}, so host {hosts[machine].name} would no longer reach "
-                    "it; attach a network namespace instead"
+                    f"of host {hidden.name}, so host {hosts[machine].name} would lose its way to "
+                    "the underlay; attach a network namespace instead"
                 )
                 report.add(columns.documents[endpoint], place, "NET1011", message)
         claims = [(cidr, each) for each, vpc in spaces.items() for cidr in vpc.cidrs]

@@ -11,6 +11,7 @@ from reconciler.model.columns import Columns
 from reconciler.model.mac import ROUTER_MAC, derive_macs, format_mac
 from reconciler.model.repeats import repeats
 from reconciler.model.report import Report, seen_from
+from reconciler.model.subnets import words
 from reconciler.model.topology import Network, Vpc
 
 PLACE = ("spec", "mac")
@@ -37,8 +38,20 @@ def macs(
         remedy = "choose another, or leave it out" if given[endpoint] else "write another one down"
         message = f"MAC {format_mac(ROUTER_MAC)} is the virtual router's; {remedy}"
         report.add(columns.documents[endpoint], PLACE, "NET1017", message)
-    _check_twice(columns, vpc, found, given, report)
+    again = _first_address_again(columns, vpc, derive, first[derive])
+    _check_twice(columns, np.where(again, -1, vpc), found, given, report)
     return found
+
+
+def _first_address_again(
+    columns: Columns, vpc: NDArray[np.int32], rows: NDArray[np.intp], first: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """(n,) whose MAC is another's because the address is: that is reported as such, and once."""
+    again = np.zeros(len(columns.names), np.bool_)
+    address = words(columns.address[first])
+    for row, _ in repeats((address[:, 1], address[:, 0], vpc[rows])):
+        again[rows[row]] = True
+    return again
 
 
 def _check_twice(

@@ -36,7 +36,9 @@ def read_vpcs(documents: Sequence[Document], report: Report) -> tuple[Vpc, ...]:
             )
             report.add(document, ("spec", "vni"), "NET1001", message)
         for number, inside in overlaps((cidr, i) for i, cidr in enumerate(vpc.cidrs)):
-            message = f"{vpc.cidrs[number]} lies in {vpc.cidrs[inside]} above; remove one of them"
+            message = (
+                f"{vpc.cidrs[number]} lies in {vpc.cidrs[inside]} of this VPC; remove one of them"
+            )
             report.add(document, ("spec", "cidrs", number), "NET1003", message)
     return tuple(vpcs)
 
