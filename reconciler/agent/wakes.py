@@ -12,6 +12,17 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from reconciler.agent.clock import Clock
+from reconciler.agent.report import RoundReport
+
+
+class Request(Protocol):
+    """Somebody who waits for a round; `force` is the digest of a refused plan, or ''."""
+
+    force: str
+
+    def answer(self, report: RoundReport) -> None:
+        """Hear what became of it."""
+        ...
 
 
 class Wake(StrEnum):
@@ -36,7 +47,7 @@ class Event:
 
     wake: Wake
     at: float
-    request: object = None
+    request: Request | None = None
 
 
 class Wakes(Protocol):
@@ -56,7 +67,7 @@ class WakeQueue:
         self._queue: SimpleQueue[Event] = SimpleQueue()
         self._pending: set[Wake] = set()
 
-    def put(self, wake: Wake, request: object = None) -> None:
+    def put(self, wake: Wake, request: Request | None = None) -> None:
         """From any thread, and from a signal handler."""
         if request is None:
             if wake in self._pending:

@@ -1,6 +1,6 @@
 """FolderWatch: wakes when files of a folder change, by inotify: a repository's refs, netns names.
 
-A folder that does not exist yet, or was replaced, is taken up again by `refresh`, on a slow timer.
+What to watch is asked anew by `refresh`, on a slow timer: folders appear late, or are replaced.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ class _Handler(FileSystemEventHandler):
 class FolderWatch:
     """Watches folders in threads of its own; each wake is a call in such a thread."""
 
-    def __init__(self, folders: Iterable[Folder]) -> None:
-        self._folders = tuple(folders)
-        self._watched: dict[Folder, tuple[ObservedWatch, tuple[int, int]]] = {}
+    def __init__(self, folders: Callable[[], Iterable[Folder]]) -> None:
+        self._folders = folders
+        self._watched: dict[tuple[Path, bool], tuple[ObservedWatch, tuple[int, int]]] = {}
         self._observer = Observer()
 
     def start(self) -> None:
@@ -97,14 +97,15 @@ class FolderWatch:
 
     def refresh(self) -> None:
         """Take up folders that appeared or were replaced; wake for them, as news was missed."""
-        for folder in self._folders:
+        for folder in self._folders():
             real = folder.path.resolve()  # inotify would watch a symbolic link itself
             try:
                 status = real.stat()
             except OSError:
                 continue
             identity = (status.st_dev, status.st_ino)
-            known = self._watched.get(folder)
+            key = (folder.path, folder.recursive)
+            known = self._watched.get(key)
             if known and known[1] == identity:
                 continue
             if known:
@@ -112,7 +113,7 @@ class FolderWatch:
             watch = self._observer.schedule(
                 _Handler(folder), str(real), recursive=folder.recursive, event_filter=KINDS
             )
-            self._watched[folder] = (watch, identity)
+            self._watched[key] = (watch, identity)
             folder.wake()
 
     def stop(self) -> None:

@@ -1,0 +1,172 @@
+"""Agent: wakes -> rounds. Decides when to look, when to run, how long to wait; never what to do.
+
+A single wake is acted on at once; what comes during a round and shortly after it becomes one round.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from reconciler.agent.backoff import Backoff, Random, jittered
+from reconciler.agent.clock import Clock
+from reconciler.agent.fetch import Fetcher
+from reconciler.agent.report import RoundReport
+from reconciler.agent.round import Ask, Rounds
+from reconciler.agent.wakes import Event, Wake, Wakes
+
+WAITING = 0.5  # seconds between looks for what is waited for; netlink and inotify are quicker
+START_PATIENCE = 5.0  # seconds for a remote's first answer, before the last good state is enforced
+ALWAYS = frozenset({Wake.START, Wake.DRIFT, Wake.RETRY, Wake.HANGUP, Wake.REQUEST})
+ASKING = frozenset({Wake.START, Wake.POLL, Wake.RETRY, Wake.HANGUP, Wake.REQUEST})
+OF_FACTS = frozenset({Wake.NETLINK, Wake.NETNS, Wake.WAITING})
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds. `poll` 0: the repository is local, its refs are watched."""
+
+    drift: float = 10.0
+    poll: float = 0.0
+    debounce: float = 0.1
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+class Agent:
+    """Runs until a STOP wake. `after` hears every report, with the seconds until the next try."""
+
+    def __init__(
+        self,
+        rounds: Rounds,
+        wakes: Wakes,
+        clock: Clock,
+        pace: Pace,
+        after: Callable[[RoundReport, float | None], None],
+        fetcher: Fetcher | None = None,
+        refresh: Callable[[], None] = lambda: None,
+        random: Random = random.random,
+    ) -> None:
+        self._rounds, self._wakes, self._clock, self._pace = rounds, wakes, clock, pace
+        self._after, self._fetcher, self._refresh, self._random = after, fetcher, refresh, random
+        self._timers: dict[Wake, float] = {}
+        self._failures = 0
+        self._told_trouble = ""
+        self._ended = float("-inf")
+        self._look_at = float("-inf")
+        self._stopped = False
+
+    def run(self) -> None:
+        """The loop."""
+        self._set(Wake.DRIFT, self._pace.drift)
+        self._take([Event(Wake.START, self._clock.monotonic())])
+        while not self._stopped:
+            self._take(self._events())
+
+    def _take(self, events: list[Event]) -> None:
+        """Act on what came, if there is reason to."""
+        wakes = {event.wake for event in events}
+        if self._stops(wakes):
+            return
+        self._fetch(wakes)
+        if wakes & {Wake.DRIFT, Wake.HANGUP}:
+            self._refresh()
+        if not self._has_reason(wakes):
+            return
+        settled = self._settle(events)
+        if not self._stops({event.wake for event in settled}):
+            self._round(settled)
+
+    def _fetch(self, wakes: set[Wake]) -> None:
+        """Ask a remote. Who requests a round waits for its answer, drift and pushes never do."""
+        if self._fetcher is None or not wakes & ASKING:
+            return
+        self._set_poll()
+        self._fetcher.start()
+        if Wake.REQUEST in wakes:
+            self._fetcher.wait()
+        elif Wake.START in wakes:
+            self._fetcher.wait(START_PATIENCE)
+
+    def _stops(self, wakes: set[Wake]) -> bool:
+        self._stopped |= Wake.STOP in wakes
+        return self._stopped
+
+    def _has_reason(self, wakes: set[Wake]) -> bool:
+        """Looking at the ref or at the facts is much cheaper than a round."""
+        if wakes & ALWAYS or (Wake.REF in wakes and self._commit_moved()):
+            return True
+        if Wake.WAITING in wakes:
+            self._set(Wake.WAITING, WAITING)
+        return bool(wakes & OF_FACTS) and self._facts_moved()
+
+    def _facts_moved(self) -> bool:
+        """Kernels tell of every neighbour that they confirm: look now, then not for a while."""
+        now = self._clock.monotonic()
+        if now < self._look_at:
+            self._timers[Wake.NETLINK] = self._look_at
+            return False
+        self._look_at = now + self._pace.debounce
+        return self._rounds.facts_moved()
+
+    def _commit_moved(self) -> bool:
+        """A fetch that failed, or works again, is news too."""
+        return self._rounds.moved() or self._trouble != self._told_trouble
+
+    @property
+    def _trouble(self) -> str:
+        return self._fetcher.error if self._fetcher else ""
+
+    def _settle(self, events: list[Event]) -> list[Event]:
+        """What comes before the pause after the last round is over belongs to this round."""
+        found = list(events)
+        while not any(event.wake is Wake.STOP for event in found):
+            left = self._ended + self._pace.debounce - self._clock.monotonic()
+            if left <= 0:
+                break
+            found += self._wakes.wait(left)
+        return found
+
+    def _round(self, events: list[Event]) -> None:
+        asking = [event.request for event in events if event.request is not None]
+        forced = [each.force for each in asking if each.force]
+        pushes = [event.at for event in events if event.wake is Wake.REF]
+        wakes = tuple(sorted({event.wake for event in events}))
+        self._told_trouble = self._trouble
+        ask = Ask(forced[-1] if forced else "", self._told_trouble, shown=bool(asking))
+        report = self._rounds.run(wakes, ask, min(pushes, default=None))
+        self._ended = self._clock.monotonic()
+        self._after(report, self._plan_next(report))
+        for request in asking:
+            request.answer(report)
+
+    def _plan_next(self, report: RoundReport) -> float | None:
+        """Set the timers; in how many seconds a failure is tried again."""
+        self._set(Wake.DRIFT, self._pace.drift)
+        self._timers.pop(Wake.WAITING, None)
+        self._timers.pop(Wake.RETRY, None)
+        if report.enforced.waiting:
+            self._set(Wake.WAITING, WAITING)
+        self._failures = self._failures + 1 if report.failed else 0
+        if not self._failures or report.enforced.hopeless:
+            return None
+        delay = self._pace.backoff.delay(self._failures, self._random)
+        self._set(Wake.RETRY, delay)
+        return delay
+
+    def _set_poll(self) -> None:
+        if self._fetcher and self._pace.poll:
+            self._set(Wake.POLL, jittered(self._pace.poll, self._random))
+
+    def _set(self, wake: Wake, seconds: float) -> None:
+        self._timers[wake] = self._clock.monotonic() + seconds
+
+    def _events(self) -> list[Event]:
+        """Wait until something comes or a timer is due."""
+        now = self._clock.monotonic()
+        found = list(self._wakes.wait(min(self._timers.values()) - now))
+        now = self._clock.monotonic()
+        for wake in [wake for wake, at in self._timers.items() if at <= now]:
+            del self._timers[wake]
+            found.append(Event(wake, now))
+        return found

@@ -1,0 +1,295 @@
+"""Rounds: one level-triggered round from the newest commit to live tables that equal it.
+
+The accepted state is enforced whatever becomes of newer commits: an invalid or refused one, or a
+repository that is gone, leaves it in force, and drift from it is healed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from reconciler.agent.clock import Clock
+from reconciler.agent.propose import Proposal, propose
+from reconciler.agent.report import (
+    Cause,
+    Enforced,
+    Newest,
+    Phases,
+    Result,
+    RoundReport,
+    Verdict,
+    Waits,
+)
+from reconciler.agent.store import LastGood, Store, StoreError
+from reconciler.agent.wanted import Invalid, Source, Wanted
+from reconciler.compile.facts import Facts
+from reconciler.compile.state import HostState
+from reconciler.datapath.errors import HostError, TransientError
+from reconciler.datapath.protocol import Datapath, Report
+from reconciler.plan import lines, render
+from reconciler.plan.diff import Counts, diff
+from reconciler.plan.guards import Limits
+from reconciler.plan.plan import Plan
+from reconciler.source.git import SourceError
+
+PASSES = 6  # an interface makes facts, a fact makes rows; two are usual, the rest is for races
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a round is to do besides looking: `force` is the digest of a refused plan to apply."""
+
+    force: str = ""
+    trouble: str = ""  # why the remote could not be asked
+    shown: bool = False  # somebody wants to read the plan
+
+
+@dataclass(slots=True)
+class _Work:
+    """What has been done so far in enforcing one revision; survives the error that ends it."""
+
+    revision: str
+    cause: Cause = Cause.NONE
+    drift: int = 0
+    changed: dict[str, Counts] = field(default_factory=dict)
+    waiting: tuple[Waits, ...] = ()
+    rows: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    text: str = ""
+
+    def wrote(self, report: Report) -> None:
+        """Add what was written."""
+        self.notes += tuple(each for each in report.notes if each not in self.notes)
+        for name, each in report.written.items():
+            self.changed[name] = self.changed.get(name, Counts()) + each
+
+    def ended(self, result: Result, error: str = "", *, hopeless: bool = False) -> Enforced:
+        """The end of it."""
+        if result is Result.FAILED and self.changed:
+            result = Result.PARTLY
+        return Enforced(
+            self.revision,
+            result,
+            self.cause,
+            self.drift,
+            self.changed,
+            self.waiting,
+            self.rows,
+            error,
+            hopeless,
+            self.notes,
+            self.text,
+        )
+
+
+class Rounds:
+    """One host. Not thread-safe: the loop calls it, the holder of the host's lock."""
+
+    def __init__(
+        self,
+        source: Source,
+        datapath: Datapath,
+        store: Store,
+        limits: Limits,
+        clock: Clock,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._source, self._datapath, self._store = source, datapath, store
+        self._limits, self._clock, self._stopping = limits, clock, stopping
+        self._good: LastGood | None = None
+        self._unsaved = False
+        self._forced = ""
+        self._bound: HostState | None = None  # what was live when it last converged here
+        self._facts: Facts | None = None
+        self._seen = ""
+        self._held: Newest | None = None
+
+    def load(self) -> str:
+        """Take up what the last agent kept; what was wrong with it, or ''."""
+        try:
+            self._good, self._forced = self._store.load(), self._store.forced()
+        except StoreError as error:
+            return str(error)
+        return ""
+
+    def moved(self) -> bool:
+        """Whether there is another commit than that of the last round; cheap."""
+        try:
+            return self._source.newest() != self._seen
+        except SourceError:
+            return bool(self._seen)
+
+    def facts_moved(self) -> bool:
+        """Whether facts differ from those of the last round that converged; cheap."""
+        if self._good is None or self._facts is None:
+            return True
+        try:
+            return self._datapath.facts(self._good.state) != self._facts
+        except (HostError, TransientError):
+            return True
+
+    def run(
+        self, wakes: tuple[str, ...], ask: Ask = Ask(), since: float | None = None
+    ) -> RoundReport:
+        """One round. `since` is the monotonic second at which a push was noticed."""
+        phases = Phases(self._clock)
+        newest, wanted = self._newest(phases)
+        if ask.trouble:
+            newest = replace(newest, error=ask.trouble)
+        enforced = None
+        if wanted is not None:
+            newest, enforced = self._attempt(newest, wanted, ask, phases)
+        if enforced is None:
+            enforced = self._heal(ask, phases)
+        took = None
+        if since is not None and enforced.cause is Cause.PENDING:
+            took = self._clock.monotonic() - since
+        unsaved = self._save(phases)
+        return RoundReport(
+            self._clock.wall(), wakes, newest, enforced, phases.milliseconds, took, unsaved
+        )
+
+    def _newest(self, phases: Phases) -> tuple[Newest, Wanted | None]:
+        self._seen = ""
+        try:
+            with phases("resolve"):
+                revision = self._source.newest()
+            meaning = self._source.read(revision, phases)
+        except SourceError as error:
+            return Newest("", Verdict.UNREADABLE, error=str(error)), None
+        self._seen = revision
+        if isinstance(meaning, Invalid):
+            return Newest(revision, Verdict.INVALID, problems=meaning.problems), None
+        return Newest(revision, Verdict.ACCEPTED), meaning
+
+    def _attempt(
+        self, newest: Newest, wanted: Wanted, ask: Ask, phases: Phases
+    ) -> tuple[Newest, Enforced | None]:
+        """Apply the newest commit. One that a guard holds stays so until it is forced."""
+        held = self._held
+        if held is not None and held.revision == wanted.revision and not ask.force:
+            return replace(held, error=newest.error), None
+        self._held = None
+        force = None if wanted.revision == self._forced else ask.force
+        done = self._enforce(wanted, force, ask, phases)
+        if isinstance(done, Enforced):
+            return newest, done
+        refusals = [lines.refusal_line(each) for each in done.refusals]
+        if wanted.missing:
+            refusals.append(wanted.missing)
+        self._held = replace(
+            newest,
+            verdict=Verdict.HELD,
+            refusals=tuple(refusals),
+            digest=done.digest,
+            remedy=lines.remedy(done.refusals, done.digest),
+            stale=bool(ask.force) and ask.force != done.digest,
+            text=render.text(done),
+        )
+        return self._held, None
+
+    def _heal(self, ask: Ask, phases: Phases) -> Enforced:
+        """Enforce the last good state."""
+        good = self._good
+        if good is None:
+            return Enforced("", Result.NOTHING)
+        done = self._enforce(Wanted(good.revision, good.state, good.names), None, ask, phases)
+        if isinstance(done, Enforced):
+            return done
+        # Only what cannot be forced is left: a map that is too small for what was good once.
+        error = "; ".join(each.message for each in done.refusals)
+        return Enforced(good.revision, Result.FAILED, error=error, hopeless=True)
+
+    def _enforce(
+        self, wanted: Wanted, force: str | None, ask: Ask, phases: Phases
+    ) -> Enforced | Plan:
+        """Until nothing differs; the plan itself if it is refused before anything was written."""
+        work = _Work(wanted.revision)
+        try:
+            return self._passes(wanted, force, ask, work, phases)
+        except TransientError as error:
+            return work.ended(Result.FAILED, str(error))
+        except HostError as error:
+            return work.ended(Result.FAILED, str(error), hopeless=True)
+
+    def _passes(
+        self, wanted: Wanted, force: str | None, ask: Ask, work: _Work, phases: Phases
+    ) -> Enforced | Plan:
+        for number in range(PASSES):
+            proposal = self._propose(wanted, force, phases, verifying=number > 0)
+            plan = proposal.plan
+            work.waiting = tuple(Waits(each.origin, each.fact) for each in plan.waiting)
+            work.rows = {name: len(each) for name, each in proposal.live.tables.items()}
+            if plan.empty:
+                self._settle(wanted, proposal)
+                return work.ended(Result.CONVERGED)
+            if plan.refused:
+                return plan if number == 0 else work.ended(Result.PARTLY, _reasons(plan))
+            if self._stopping():
+                return work.ended(Result.STOPPED)
+            if plan.forced and self._forced != wanted.revision:
+                self._store.force(wanted.revision)
+                self._forced = wanted.revision
+            if ask.shown and not work.text:
+                work.text = render.text(plan)
+            with phases("apply"):
+                report = self._datapath.apply(plan)
+            work.wrote(report)
+            if number == 0:
+                work.cause, work.drift = self._cause(wanted, proposal)
+            if not report.done:
+                error = "; ".join(map(str, report.failures))
+                return work.ended(Result.FAILED, error, hopeless=report.hopeless)
+            force = None  # what was allowed at the first pass is carried through
+        return work.ended(Result.PARTLY, f"something still differs after {PASSES} passes")
+
+    def _propose(
+        self, wanted: Wanted, force: str | None, phases: Phases, *, verifying: bool
+    ) -> Proposal:
+        """What is read after a write is its verification, and measured as that."""
+        if not verifying:
+            return propose(wanted, self._good, self._datapath, self._limits, phases, force)
+        inner = Phases(self._clock)
+        with phases("verify"):
+            return propose(wanted, self._good, self._datapath, self._limits, inner, force)
+
+    def _cause(self, wanted: Wanted, proposal: Proposal) -> tuple[Cause, int]:
+        """Why live differed, and how many of the writes undid what somebody else had written."""
+        if self._bound is not None:
+            drift = diff(self._bound, proposal.live).counts.total
+        else:
+            drift = proposal.plan.drift if proposal.live.programs else 0
+        if self._good is None or self._good.revision != wanted.revision:
+            return Cause.PENDING, drift
+        if drift:
+            return Cause.DRIFT, drift
+        return (Cause.RESTORED if self._bound is None else Cause.FACTS), 0
+
+    def _settle(self, wanted: Wanted, proposal: Proposal) -> None:
+        """Everything is as wanted: that is the last good state from now on."""
+        self._bound, self._facts = proposal.bound.state, proposal.facts
+        good = self._good
+        known = good is not None and good.revision == wanted.revision
+        if good is not None and known and good.state is wanted.state:
+            return
+        applied = good.applied if good is not None and known else self._clock.wall()
+        self._unsaved |= good is None or not known or good.state != wanted.state
+        self._good = LastGood(wanted.revision, wanted.state, wanted.names, applied)
+
+    def _save(self, phases: Phases) -> str:
+        """Keep the last good state, now that all is written. Why it failed, or ''."""
+        if not self._unsaved or self._good is None:
+            return ""
+        with phases("save"):
+            try:
+                self._store.save(self._good)
+                self._store.unforce()
+            except OSError as error:
+                return f"the last good state could not be kept: {error}"
+        self._unsaved, self._forced = False, ""
+        return ""
+
+
+def _reasons(plan: Plan) -> str:
+    return "; ".join(each.message for each in plan.refusals)
