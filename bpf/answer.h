@@ -71,6 +71,14 @@ static __always_inline int check_own(const struct origin *origin, const address_
 	return 0;
 }
 
+static __always_inline void answer_ethernet(struct ethhdr *ethernet)
+{
+	mac_t router = router_mac();
+
+	mac_copy(ethernet->h_dest, ethernet->h_source);
+	mac_copy(ethernet->h_source, &router);
+}
+
 static __always_inline __be32 arp_address(const __u8 *at)
 {
 	return *(const __u16 *)at | (__u32) * (const __u16 *)(at + 2) << 16;
@@ -105,8 +113,7 @@ static __always_inline int answer_arp(struct origin *origin, struct cursor *curs
 		return error ? error : REASON_UNANSWERED;
 
 	arp->operation = bpf_htons(ARP_REPLY);
-	mac_copy(ethernet->h_dest, ethernet->h_source);
-	mac_copy(ethernet->h_source, &router);
+	answer_ethernet(ethernet);
 	mac_copy(&arp->target_mac, &arp->sender_mac);
 	mac_copy(&arp->sender_mac, &router);
 	__builtin_memcpy(arp->target, &sender.word[3], sizeof(__be32));
@@ -256,15 +263,6 @@ static __always_inline int answer_neighbour(struct frame *frame, const struct or
 	return advertise(frame, &question);
 }
 
-static __always_inline void swap_macs(struct ethhdr *ethernet)
-{
-	mac_t source;
-
-	mac_copy(&source, ethernet->h_source);
-	mac_copy(ethernet->h_source, ethernet->h_dest);
-	mac_copy(ethernet->h_dest, &source);
-}
-
 /* The sum of a swapped pair of addresses is what it was: only the type tells. */
 static __always_inline void write_echo(struct echo *echo, __u8 type)
 {
@@ -296,7 +294,7 @@ static __always_inline int answer_echo(struct ethhdr *ethernet, const struct pac
 		__builtin_memcpy(&ipv6->saddr, &packet->destination, sizeof(ipv6->saddr));
 		__builtin_memcpy(&ipv6->daddr, &packet->source, sizeof(ipv6->daddr));
 	}
-	swap_macs(ethernet);
+	answer_ethernet(ethernet);
 	return REASON_ANSWERED;
 }
 

@@ -13,6 +13,7 @@ from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
 from reconciler.abi.generated import OptionFlag, Reason, Stage, Wire
+from reconciler.datapath.libbpf import BpfError
 from tests.bpf.frames import (
     BLUE,
     DB,
@@ -245,6 +246,15 @@ def test_the_largest_packet_fits_on_every_path_and_one_byte_more_on_none(
     assert len(got.frame) - 14 <= 1500
     got = run(sender, frame / b"x")
     assert (got.action, got.reason) == (Xdp.DROP, Reason.DROP_TOO_BIG)
+
+
+def test_a_frame_without_room_for_outer_headers_is_dropped(sender: World) -> None:
+    sender.bouncers(BLUE, WEB, B)
+    try:
+        got = sender.bench.run("access", bytes(ping(ME, PEER)), occupied=200)
+    except BpfError:
+        pytest.skip("not on this machine: a kernel that allows 200 bytes of XDP metadata")
+    assert (got.action, got.reason) == (Xdp.DROP, Reason.DROP_HELPER)
 
 
 # Spoofing, and what is no business of a router
