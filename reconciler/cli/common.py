@@ -19,21 +19,27 @@ PATIENCE = 1.0  # seconds of work before progress is shown
 
 
 def repository_options(function: F) -> F:
-    """--repo, --rev, --branch and --folder, passed as `repo`, `rev`, `branch` and `folder`."""
+    """--repo, --branch and --folder, passed as `repo`, `branch` and `folder`."""
     options = (
         click.option(
             "--repo",
-            default=".",
+            default="",
             metavar="PATH|URL",
-            help="Local repository, or file, https or ssh remote. [default: here]",
+            help="Local repository, or file, https or ssh remote. [default: the one here]",
         ),
-        click.option("--rev", default="", help="Commit, branch or tag. [default: the branch]"),
         click.option("--branch", default="", help="[default: what HEAD names]"),
         click.option("--folder", default="", help="Read only this folder of the repository."),
     )
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def revision_option(function: F) -> F:
+    """--rev, passed as `rev`."""
+    return click.option(
+        "--rev", default="", help="Commit, branch or tag. [default: head of the branch]"
+    )(function)
 
 
 def output_option(*formats: str) -> Callable[[F], F]:

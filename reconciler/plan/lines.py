@@ -17,6 +17,7 @@ from reconciler.plan.steps import Cause, RowStep, Step
 
 SIGNS = {Change.DELETE: "-", Change.UPDATE: "~", Change.CREATE: "+"}
 DERIVED = "check"  # a digest of the other columns says nothing beside them
+NOTHING = ("", "0.0.0.0", "00:00:00:00:00:00", "::")  # as good as absent
 
 
 def last_line(counts: Counts) -> str:
@@ -56,7 +57,7 @@ def entry_line(entry: Entry) -> str:
         parts = (f"{name} {cell(old.get(name))} -> {cell(new[name])}" for name in names)
         line += ": " + ", ".join(parts)
     elif entry.new is not None:
-        filled = {name: each for name, each in entry.new.items() if each and name != DERIVED}
+        filled = {name: each for name, each in entry.new.items() if _says_something(name, each)}
         line += f": {columns(filled)}" if filled else ""
     notes = [_plain(entry.origin)] if entry.origin else []
     notes += [str(entry.cause)] if entry.cause is Cause.DRIFT else []
@@ -104,6 +105,10 @@ def short(commit: str) -> str:
 
 def _plain(value: str) -> str:
     return value if value.isprintable() else ascii(value)
+
+
+def _says_something(name: str, value: Any) -> bool:
+    return bool(value) and value not in NOTHING and name != DERIVED
 
 
 def _left_out(step: Step, sign: str, shown: int | None) -> list[tuple[str, str]]:

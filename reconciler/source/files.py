@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -10,6 +11,8 @@ MAX_FILES = 100_000
 MAX_ENTRIES = 1_000_000  # files and folders of any name that are looked at
 MAX_TOTAL = 1 << 30  # bytes of all manifests together
 MAX_DEPTH = 64  # folders
+# Bytes that are no UTF-8, and what would make a path in a message look like something else.
+ODD_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)

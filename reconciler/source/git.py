@@ -96,6 +96,17 @@ class Repository:
                 raise SourceError(_no_branch(repository, branch, self._address), again=True)
             return _commit(repository, name, self._address)
 
+    def merge_base(self, one: str, other: str) -> str:
+        """The commit that both came from, ids as `resolve` returned them."""
+        with self._opened() as repository:
+            found = repository.merge_base(one, other)
+        if found is None:
+            raise SourceError(
+                f"{one[:12]} and {other[:12]} have no commit in common; compare them with A..B",
+                again=False,
+            )
+        return str(found)
+
     def snapshot(self, commit: str) -> Snapshot:
         """The manifests of `commit`, an id that `resolve` returned."""
         with self._opened() as repository:

@@ -20,6 +20,7 @@ from reconciler.source.files import (
     MAX_FILE,
     MAX_FILES,
     MAX_TOTAL,
+    ODD_NAME,
     SUFFIXES,
     SourceFile,
 )
@@ -27,7 +28,6 @@ from reconciler.source.files import (
 _ENTRY = re.compile(rb"([0-7]{5,6}) ([^\0]+)\0(.{20})", re.DOTALL)
 _MAX_TREE = 64 << 20  # bytes of one tree: over a million entries
 _MAX_LINK = 4096
-_ODD = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _FOLDER, _LINK, _SUBMODULE = 0o040000, 0o120000, 0o160000
 
@@ -90,7 +90,7 @@ def _files(odb: pygit2.Odb, root: str, top: Entry) -> Iterator[SourceFile]:
             total -= size
         elif total > MAX_TOTAL:
             raise _TooMuchError(f"has more than {MAX_TOTAL >> 30} GiB of manifests; split it")
-        path = _ODD.sub(lambda match: ascii(match[0])[1:-1], entry.path)
+        path = ODD_NAME.sub(lambda match: ascii(match[0])[1:-1], entry.path)
         yield SourceFile(path, entry.id, b"" if refused else _data(odb, entry.id), refused)
 
 
@@ -118,7 +118,7 @@ def _walk(odb: pygit2.Odb, top: Entry) -> Iterator[Entry]:
 
 def _refusal(odb: pygit2.Odb, root: str, entry: Entry) -> str:
     """Why the entry must not be passed over, although it is no manifest that can be read."""
-    if _ODD.search(entry.path):
+    if ODD_NAME.search(entry.path):
         return "has a name that is no UTF-8 text, or holds control characters; rename it"
     if entry.mode == _SUBMODULE:
         return "is a submodule, which is not read; commit its manifests themselves"
