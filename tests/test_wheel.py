@@ -3,6 +3,7 @@
 As an unprivileged user, without bcc, pyroute2 and clang, outside of the work tree.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.timeout(300)  # packages are downloaded
 NOBODY = 65534
+# For an interpreter in somebody's home: to read there, and nothing more.
+READING = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
@@ -91,24 +94,34 @@ def environment(
     subprocess.run([python, "-m", "venv", target], check=True)
     pip = [target / "bin" / "python", "-m", "pip", "-qq", "install", "-c", constraints]
     subprocess.run([*pip, wheel], check=True)
-    # An interpreter in somebody's home: nobody may read there, and nothing more.
-    reading = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    return Environment(target, reading if python.is_relative_to(Path.home()) else [])
+    return Environment(target, READING if python.is_relative_to(Path.home()) else ())
 
 
 @pytest.fixture(scope="module")
 def repository(folder: Path) -> Path:
-    """sample-repo as nobody's own repository of two commits: the second moves an endpoint."""
+    """sample-repo as nobody's own: one commit, one that moves an endpoint, one with a mistake."""
     path = folder / "repository"
     shutil.copytree(ROOT / "sample-repo", path)
-    identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+    endpoints = path / "bakery" / "endpoints.yaml"
 
     def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
         subprocess.run(["git", "-C", path, *identity, *arguments], check=True)
+
+    def replace(old: str, new: str) -> None:
+        text = endpoints.read_text()
+        assert old in text
+        endpoints.write_text(text.replace(old, new))
 
     git("init", "-q", "-b", "main")
     git("add", ".")
     git("commit", "-q", "-m", "sample")
+    replace("host: edge-2, addresses: [10.1.0.12]", "host: edge-3, addresses: [10.1.0.12]")
+    git("commit", "-q", "-a", "-m", "move till-2")
+    git("switch", "-q", "-c", "mistaken")
+    replace("network: counter", "network: kounter")
+    git("commit", "-q", "-a", "-m", "misspell")
+    git("switch", "-q", "main")
     for each in [path, *path.rglob("*")]:
         os.chown(each, NOBODY, NOBODY)
     return path
@@ -136,3 +149,38 @@ def test_the_environment_has_neither_bcc_nor_pyroute2_nor_clang(
     )
     result = environment.run("python", "-c", check, cwd=folder)
     assert result.returncode == 0, result.stderr
+
+
+def test_validate_finds_nothing_wrong_with_sample_repo(
+    environment: Environment, repository: Path
+) -> None:
+    result = environment.run("reconciler", "validate", cwd=repository)
+    assert result.returncode == 0, result.stderr
+
+
+def test_validate_reports_a_mistake_at_its_place(
+    environment: Environment, repository: Path
+) -> None:
+    result = environment.run("reconciler", "validate", "--rev", "mistaken", cwd=repository)
+    assert result.returncode == 1
+    assert "bakery/endpoints.yaml:4:" in result.stdout + result.stderr
+
+
+def test_compile_prints_what_it_prints_in_the_work_tree(
+    environment: Environment, repository: Path
+) -> None:
+    command = ("reconciler", "compile", "--host", "edge-3")
+    result = environment.run(*command, cwd=repository)
+    assert result.returncode == 0, result.stderr
+    work_tree = Environment(Path(sys.prefix), READING).run(*command, cwd=repository)
+    assert json.loads(result.stdout)
+    assert result.stdout == work_tree.stdout
+
+
+def test_diff_names_what_a_commit_moves(environment: Environment, repository: Path) -> None:
+    command = ("reconciler", "diff", "HEAD~1..HEAD")
+    result = environment.run(*command, "--detailed-exitcode", cwd=repository)
+    assert result.returncode == 2, result.stderr
+    assert "bakery/till-2" in result.stdout
+    for form in ("json", "markdown"):
+        assert "till-2" in environment.run(*command, "-o", form, cwd=repository).stdout
