@@ -79,9 +79,9 @@ def collect(results: Iterable[FileResult]) -> Loaded:
 def load_file(file: SourceFile, validators: Validators) -> FileResult:
     """What one file holds; never raises."""
     if file.refused:
-        finding = Finding(file.path, -1, "", "SRC1001", f"{file.refused}")
+        finding = Finding(file.path, -1, "", "SRC1001", f"this {file.refused}")
         return FileResult(findings=(finding,))
-    return load_bytes(file.data, file.path.endswith(".json"), validators).at(file.path)
+    return load_bytes(file.data, file.path.lower().endswith(".json"), validators).at(file.path)
 
 
 def load_bytes(data: bytes, is_json: bool, validators: Validators) -> FileResult:

@@ -30,7 +30,7 @@ def place(findings: Iterable[Finding], files: Iterable[SourceFile]) -> tuple[Pro
 
 
 def _places(file: SourceFile, rules: ScalarRules) -> Places:
-    readings, _ = read(file.data, rules, is_json=file.path.endswith(".json"), places=True)
+    readings, _ = read(file.data, rules, is_json=file.path.lower().endswith(".json"), places=True)
     return {
         (reading.document, pointer): found
         for reading in readings

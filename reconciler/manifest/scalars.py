@@ -25,9 +25,11 @@ _NEW_EXPONENT = re.compile(r"[-+0-9_]*[eE]|.*[eE][0-9]")
 _MAX_DIGITS = 40
 _TAG = "tag:yaml.org,2002:"
 # Control characters, halves of surrogate pairs, the byte order mark inside a text, non-characters,
-# and the line separators that YAML 1.1 knows and YAML 1.2 does not (NEL, LS, PS).
+# the line separators that YAML 1.1 knows and YAML 1.2 does not (NEL, LS, PS), and what reorders a
+# line, so that it reads as another than it is.
 FORBIDDEN = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]"
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff"
+    "\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
 
 
@@ -36,7 +38,9 @@ def forbidden(text: str) -> bool:
     return FORBIDDEN.search(text) is not None
 
 
-_UNDECIDED = object()
+def is_text(plain: str) -> bool:
+    """Whether every version reads the plain scalar as the text that it is; False if in doubt."""
+    return bool(plain) and not _SUSPECT.match(plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class ScalarRules:
 
     def read(self, text: str) -> Scalar:
         """The value of the plain scalar `text`."""
-        if not _SUSPECT.match(text) and text:
+        if is_text(text):
             return Scalar(text)
         found = self._known.get(text)
         if found is None:

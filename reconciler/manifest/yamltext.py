@@ -27,6 +27,7 @@ from ruamel.yaml.events import (
 
 from reconciler.manifest.reading import Builder, LimitError, Reading, failed
 from reconciler.manifest.scalars import Scalar, ScalarRules
+from reconciler.manifest.simple import UnclearError, read_simple
 
 MAX_DOCUMENTS = 20_000  # of one file
 MAX_DOCUMENT = 256 << 10  # characters of one document
@@ -75,6 +76,11 @@ def _read_part(part: str, line: int, first: int, rules: ScalarRules, places: boo
     if refused:
         message = f"directive `{refused[0].rstrip()[:60]}` is not supported; remove it"
         return [failed(first, "YAML1007", message, line, 1)]
+    if not places:
+        try:
+            return [Reading(first, read_simple(part, rules))]
+        except UnclearError:
+            pass  # most often a comment or a text over several lines
     build = _Documents(rules, first, line, len(part), places)
     try:
         return build.read(_events_in_c(part))
