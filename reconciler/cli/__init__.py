@@ -24,36 +24,62 @@ def load(verb: str) -> click.Command:
     """The command of a verb, from the module of its name."""
     match verb:
         case "init":
-            from reconciler.cli.init import command
+            from reconciler.cli import init
+
+            return init.command
         case "validate":
-            from reconciler.cli.validate import command
+            from reconciler.cli import validate
+
+            return validate.command
         case "explain":
-            from reconciler.cli.explain import command
+            from reconciler.cli import explain
+
+            return explain.command
         case "compile":
-            from reconciler.cli.compile import command
+            from reconciler.cli import compile
+
+            return compile.command
         case "diff":
-            from reconciler.cli.diff import command
+            from reconciler.cli import diff
+
+            return diff.command
         case "plan":
-            from reconciler.cli.plan import command
+            from reconciler.cli import plan
+
+            return plan.command
         case "drift":
-            from reconciler.cli.drift import command
+            from reconciler.cli import drift
+
+            return drift.command
         case "apply":
-            from reconciler.cli.apply import command
+            from reconciler.cli import apply
+
+            return apply.command
         case "show":
-            from reconciler.cli.show import command
+            from reconciler.cli import show
+
+            return show.command
         case "agent":
-            from reconciler.cli.agent import command
+            from reconciler.cli import agent
+
+            return agent.command
         case "status":
-            from reconciler.cli.status import command
+            from reconciler.cli import status
+
+            return status.command
         case "lab":
-            from reconciler.cli.lab import command
+            from reconciler.cli import lab
+
+            return lab.command
         case "host":
-            from reconciler.cli.host import command
+            from reconciler.cli import host
+
+            return host.command
         case "completion":
-            from reconciler.cli.completion import command
-        case _:
-            raise LookupError(verb)
-    return command
+            from reconciler.cli import completion
+
+            return completion.command
+    raise LookupError(verb)
 
 
 # What --help lists, so that it need not import every verb.
