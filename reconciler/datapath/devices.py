@@ -62,6 +62,17 @@ class Devices:
                 live.append(self._read_veth(device, note or {}))
         return tuple(live)
 
+    def owners(self, found: Mapping[str, NetDevice]) -> dict[int, str]:
+        """The endpoint of each live interface, by interface index."""
+        owners = {}
+        for name, device in found.items():
+            note = self._note(name)
+            if note is not None:
+                owners[device.ifindex] = str(note["endpoint"])
+            elif self._ours(device, None):
+                owners[device.ifindex] = device.alias.removeprefix(self._alias(""))
+        return owners
+
     def unready(
         self, wanted: Iterable[Interface], found: Mapping[str, NetDevice]
     ) -> dict[str, str]:

@@ -37,7 +37,8 @@ class BpfError(HostError):
 
     def __init__(self, attempted: str, code: int, log: str = "") -> None:
         self.attempted, self.errno, self.log = attempted, code, log
-        lines = [f"{attempted}: {_describe(code)}", *log.strip().splitlines()[-_LOG_LINES:]]
+        self.reason = _describe(code)
+        lines = [f"{attempted}: {self.reason}", *log.strip().splitlines()[-_LOG_LINES:]]
         super().__init__("\n".join(lines))
 
 

@@ -16,7 +16,7 @@ from reconciler.abi.digest import Known, Recognised
 from reconciler.abi.spec import MapKind, MapSpec
 from reconciler.abi.table import DuplicateKeyError, Rows, Table, raw
 from reconciler.datapath import libbpf
-from reconciler.datapath.errors import TransientError
+from reconciler.datapath.errors import TransientError, WriteError
 from reconciler.datapath.libbpf import BpfError, Fd
 
 BATCH = 1 << 16  # rows a system call
@@ -69,6 +69,16 @@ def read_table(
         if attempt:
             pause(0.001 * 2**attempt)
     raise DisturbedError(f"map {spec.name}: changed during each of {READS} reads ({reason})")
+
+
+def scan(fd: Fd, spec: MapSpec, capacity: int) -> tuple[Rows, Rows]:
+    """Keys and values of a map that the data plane writes meanwhile, in no order, read once."""
+    for _ in range(READS):
+        try:
+            return _read(fd, spec, capacity, BATCH)
+        except _Disturbed:
+            continue
+    raise DisturbedError(f"map {spec.name}: changed during each of {READS} reads")
 
 
 def _present(spec: MapSpec, keys: Rows, values: Rows) -> tuple[Rows, Rows]:
@@ -163,14 +173,6 @@ def read_rows(fd: Fd, spec: MapSpec, keys: Rows) -> tuple[Rows, NDArray[np.bool_
     return values, present
 
 
-class WriteError(Exception):
-    """A write stopped: `written` rows were written, the row after them failed with `errno`."""
-
-    def __init__(self, written: int, code: int) -> None:
-        self.written, self.errno = written, code
-        super().__init__(f"{written} rows written, then {errno.errorcode.get(code, code)}")
-
-
 def write_rows(
     fd: Fd, keys: Rows, values: Rows, pause: Callable[[float], None] = time.sleep
 ) -> int:
@@ -227,5 +229,5 @@ def _retried(single: Callable[[int], None], row: int, pause: Callable[[float], N
             return
         except BpfError as error:
             if error.errno not in BUSY or attempt == WRITES - 1:
-                raise WriteError(row, error.errno) from error
+                raise WriteError(row, error.errno, error.reason) from error
         pause(0.001 * 2**attempt)

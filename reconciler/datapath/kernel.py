@@ -1,0 +1,312 @@
+"""KernelDatapath: one host of this kernel, in the network namespace of the calling thread.
+
+Reads maps, links and interfaces into a HostState, and carries plans out on them. It keeps nothing
+that it could not read again, but for the tables as it knew them last, which saves a second read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pyroute2 import IPRoute
+
+from reconciler.abi.digest import Known
+from reconciler.abi.generated import MAPS, HostFlag, Reason
+from reconciler.abi.spec import MapKind
+from reconciler.abi.table import Table
+from reconciler.compile.facts import Device, Facts, NextHop
+from reconciler.compile.programs import TRANSIT
+from reconciler.compile.state import OWNED_MAPS, HostName, HostState, Interface, Link, Program
+from reconciler.datapath import maps as kernel_maps
+from reconciler.datapath import slots, tables
+from reconciler.datapath.apply import (
+    Progress,
+    carry_out,
+    check_capacity,
+    pointless,
+    step_name,
+)
+from reconciler.datapath.devices import Devices
+from reconciler.datapath.hops import next_hops
+from reconciler.datapath.links import Links
+from reconciler.datapath.maps import Maps
+from reconciler.datapath.netlink import NetDevice, attempting, net_devices
+from reconciler.datapath.objects import Objects
+from reconciler.datapath.pins import Pins
+from reconciler.datapath.protocol import Count, EndpointTraffic, Report, Traffic
+from reconciler.plan.diff import Change, Item
+from reconciler.plan.plan import Plan
+from reconciler.plan.steps import ItemStep, RowStep
+from reconciler.source.package import object_path
+
+
+@dataclass(frozen=True, slots=True)
+class KernelConfig:
+    """Where things are. `capacities` are rows by map, where they are not to be the ABI's."""
+
+    bpffs: Path = Path("/sys/fs/bpf")
+    netns: Path = Path("/run/netns")
+    create_netns: bool = False
+    object_path: Callable[[str], Path] = object_path
+    capacities: Mapping[str, int] = field(default_factory=dict)
+
+
+class KernelDatapath:
+    """See reconciler.datapath.protocol.Datapath. Not thread-safe: the host's lock is held."""
+
+    def __init__(self, host: HostName, config: KernelConfig | None = None) -> None:
+        self._host, self._config = host, config or KernelConfig()
+        self._pins = Pins(self._config.bpffs, host)
+        self._links = Links(self._pins)
+        self._devices = Devices(host, self._pins, self._config.netns, self._config.create_netns)
+        self._objects = Objects(self._config.object_path)
+        self._known: dict[str, Known] = {}  # live tables, without origins
+
+    def facts(self, desired: HostState) -> Facts:
+        """See Datapath. Next hops that are not known yet are looked up meanwhile."""
+        found = self._net_devices()
+        wanted = {each.name for each in desired.interfaces}
+        uplinks = [each.interface for each in desired.links if each.program == TRANSIT]
+        with self._maps() as maps:
+            hosts, endpoints = (self._last_known(name, maps) for name in ("hosts", "endpoints"))
+        return Facts(
+            devices={
+                name: Device(each.ifindex, each.mac, each.mtu, each.up)
+                for name, each in sorted(found.items())
+                if name in wanted or name in uplinks
+            },
+            uplinks=tuple(sorted(uplinks)),
+            next_hops=self._next_hops(desired, uplinks, found),
+            host_slots=slots.host_slots(desired, hosts, self._capacity("next_hops")),
+            counter_slots=slots.counter_slots(
+                desired, endpoints, self._devices.owners(found), self._capacity("counters")
+            ),
+            unready=self._devices.unready(desired.interfaces, found),
+            objects={each.name: self._objects.digest(each.name) for each in desired.programs},
+        )
+
+    def read(self) -> HostState:
+        """See Datapath."""
+        found = self._net_devices()
+        with self._maps() as maps:
+            live = {name: self._read_table(name, maps) for name in OWNED_MAPS}
+        return HostState(
+            self._host,
+            live,
+            self._links.programs(),
+            self._links.read(found),
+            self._devices.read(found),
+        )
+
+    def apply(self, plan: Plan) -> Report:
+        """See Datapath. MapMismatchError, CapacityError: before anything is written."""
+        if plan.refused:
+            raise ValueError("a refused plan is not carried out")
+        with self._maps() as maps:
+            check_capacity(plan, self._host, {name: self._capacity(name) for name in MAPS})
+            self._pins.prepare()
+            kernel_maps.create_missing(
+                self._pins, maps, self._objects.elf(TRANSIT), self._config.capacities
+            )
+            found = self._net_devices()
+            self._links.tidy(found)
+            self._devices.tidy(found)
+            self._reset_counters(plan, maps)
+            progress = carry_out(plan, _Kernel(maps, self._links, self._devices, self._objects))
+            self._verify(plan, maps, progress)
+            self._collect(maps)
+        return progress.report()
+
+    def traffic(self) -> Traffic:
+        """See Datapath."""
+        owners = self._devices.owners(self._net_devices())
+        with self._maps() as maps:
+            if not maps:
+                return Traffic({}, {})
+            endpoints = self._last_known("endpoints", maps)
+            reasons, counters = (
+                tables.read_sums(maps[name], MAPS[name], self._capacity(name))
+                for name in ("reasons", "counters")
+            )
+        shown = {
+            each.name.lower(): Count(int(row["packets"]), int(row["bytes"]))
+            for each, row in zip(Reason, reasons, strict=False)
+            if each is not Reason.COUNT
+        }
+        taken = slots.counters_in_use(endpoints, owners)
+        return Traffic(
+            shown,
+            {
+                endpoint: EndpointTraffic(*(int(each) for each in counters[slot]))
+                for endpoint, slot in sorted(taken.items())
+            },
+        )
+
+    def remove(self) -> None:
+        """See Datapath."""
+        self._links.remove_all()
+        self._devices.remove_all()
+        self._pins.remove_all()
+        self._known = {}
+
+    @contextmanager
+    def _maps(self) -> Iterator[Maps]:
+        """The pinned maps, compared with the ABI, for one call."""
+        opened = kernel_maps.open_pinned(self._pins, self._host, self._config.capacities)
+        try:
+            yield opened
+        finally:
+            kernel_maps.close(opened)
+
+    def _capacity(self, name: str) -> int:
+        return kernel_maps.capacity(MAPS[name], self._config.capacities)
+
+    def _read_table(self, name: str, maps: Maps) -> Table:
+        spec = MAPS[name]
+        if name not in maps:
+            self._known.pop(name, None)
+            return Table.empty(spec)
+        known = self._known.get(name)
+        table = tables.read_table(maps[name], spec, self._capacity(name), known=known)
+        if known is None or table is not known.table:
+            self._known[name] = Known.of(table)
+        return table
+
+    def _last_known(self, name: str, maps: Maps) -> Table:
+        """Nobody else writes our tables; and if somebody does, read() finds out."""
+        known = self._known.get(name) if name in maps else None
+        return known.table if known is not None else self._read_table(name, maps)
+
+    def _net_devices(self) -> dict[str, NetDevice]:
+        with attempting("reading interfaces"), IPRoute() as route:
+            return net_devices(route)
+
+    def _next_hops(
+        self, desired: HostState, uplinks: list[str], found: Mapping[str, NetDevice]
+    ) -> dict[IPv4Address, NextHop]:
+        hosts = desired.tables["hosts"]
+        others = hosts.keys["address"][(hosts.values["flags"] & HostFlag.SELF) == 0]
+        names = {found[name].ifindex: name for name in uplinks if name in found}
+        if not names or not len(others):
+            return {}
+        hops = next_hops((IPv4Address(each) for each in others.tolist()), names)
+        return {address: NextHop(mac, uplink) for address, (mac, uplink) in hops.items()}
+
+    def _reset_counters(self, plan: Plan, maps: Maps) -> None:
+        """Counters of a slot that gets a new owner start at zero."""
+        changed = plan.diff.tables.get("endpoints")
+        if changed is not None:
+            for slot in slots.fresh_counters(changed.desired, changed.live):
+                tables.zero_sums(maps["counters"], MAPS["counters"], slot)
+
+    def _verify(self, plan: Plan, maps: Maps, progress: Progress) -> None:
+        """Read back what was touched; after a table that failed, that is the next round's work."""
+        if progress.broken:
+            self._known = {}
+            return
+        for name, changed in plan.diff.tables.items():
+            steps = [each for each in _row_steps(plan) if each.rows.spec.name == name]
+            if self._as_written(changed.desired, steps, maps):
+                self._known[name] = Known.of(_without_origins(changed.desired))
+            else:
+                self._known.pop(name, None)
+                reason = "rows are not as they were written; somebody else writes this map"
+                progress.fail(f"table {name}", reason, again=True)
+        self._verify_items(plan, progress)
+
+    def _as_written(self, desired: Table, steps: list[RowStep], maps: Maps) -> bool:
+        """Look up the rows that were written, or read all if they are many."""
+        spec, fd = desired.spec, maps[desired.spec.name]
+        many = sum(len(each) for each in steps) > min(tables.FEW, len(desired) // 8 + 64)
+        if many or spec.kind is MapKind.LPM_TRIE:  # there, a lookup finds shorter prefixes too
+            return tables.read_table(fd, spec, self._capacity(spec.name)) == desired
+        for each in steps:
+            values, present = tables.read_rows(fd, spec, each.rows.keys)
+            if each.change is Change.DELETE:
+                if present.any():
+                    return False
+            elif not present.all() or values.tobytes() != each.rows.values.tobytes():
+                return False
+        return True
+
+    def _verify_items(self, plan: Plan, progress: Progress) -> None:
+        steps = [each for each in plan.steps if isinstance(each, ItemStep)]
+        if not steps:
+            return
+        found = self._net_devices()
+        ends = {each.item.name for each in steps if isinstance(each.item, Interface)}
+        live: set[Item] = {
+            *self._links.programs(),
+            *self._links.read(found),
+            *self._devices.read({name: each for name, each in found.items() if name in ends}),
+        }
+        names = {step_name(each) for each in live}
+        failed = {each.step for each in progress.failures}
+        for step in steps:
+            name = step_name(step.item)
+            right = name not in names if step.new is None else step.new in live
+            if not right and name not in failed and not pointless(step, progress):
+                progress.fail(name, "is not as it was made; somebody else changes it", again=True)
+
+    def _collect(self, maps: Maps) -> None:
+        """Delete direct paths to hosts that are no more, or whose slot is another's now."""
+        spec, hosts = MAPS["paths"], self._last_known("hosts", maps)
+        keys, values = tables.scan(maps["paths"], spec, self._capacity("paths"))
+        known = _pairs(hosts.keys["address"], hosts.values["slot"])
+        stale = ~np.isin(_pairs(values["host"], values["host_slot"]), known)
+        tables.delete_rows(maps["paths"], spec, keys[stale])
+
+
+class _Kernel:
+    """The target of a plan's steps: maps, links and interfaces of this kernel."""
+
+    def __init__(self, maps: Maps, links: Links, devices: Devices, objects: Objects) -> None:
+        self._maps, self._links, self._devices, self._objects = maps, links, devices, objects
+
+    def write(self, rows: Table) -> None:
+        """See Target."""
+        tables.write_rows(self._maps[rows.spec.name], rows.keys, rows.values)
+
+    def delete(self, rows: Table) -> None:
+        """See Target."""
+        tables.delete_rows(self._maps[rows.spec.name], rows.spec, rows.keys)
+
+    def put(self, item: Item) -> str:
+        """See Target."""
+        if isinstance(item, Program):
+            with self._objects.load(item.name, item.constants, self._maps) as loaded:
+                self._links.put_program(item, loaded)
+            return ""
+        if isinstance(item, Link):
+            with attempting(f"interface {item.interface}"), IPRoute() as route:
+                return self._links.attach(item, net_devices(route))
+        self._devices.ensure(item)
+        return ""
+
+    def drop(self, item: Item) -> None:
+        """See Target."""
+        if isinstance(item, Program):
+            self._links.remove_program(item.name)
+        elif isinstance(item, Link):
+            self._links.detach(item.interface)
+        else:
+            self._devices.remove(item.name)
+
+
+def _row_steps(plan: Plan) -> Iterator[RowStep]:
+    return (each for each in plan.steps if isinstance(each, RowStep))
+
+
+def _without_origins(table: Table) -> Table:
+    return Table(table.spec, table.keys, table.values, np.full(len(table), -1, np.int32))
+
+
+def _pairs(addresses: NDArray[np.uint32], slots: NDArray[np.uint16]) -> NDArray[np.uint64]:
+    """Underlay addresses with their slots, as one number each."""
+    return addresses.astype(np.uint64) << np.uint64(16) | slots.astype(np.uint64)
