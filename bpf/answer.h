@@ -213,11 +213,11 @@ static __always_inline int check_neighbour(const struct origin *origin, const st
 	}
 #pragma unroll
 	for (int i = 0; i < PARSE_OPTIONS; i++) {
-		struct neighbour_option *option = take(cursor, sizeof(*option));
+		struct neighbour_option *option = cursor->at;
 
-		if (!option)
+		if ((void *)(option + 1) > cursor->end)
 			return 0;
-		if (!option->words || !take(cursor, option->words * 8 - sizeof(*option)))
+		if (!option->words || !take(cursor, option->words * 8))
 			return -REASON_DROP_MALFORMED;
 		if (option->type != ND_OPTION_SOURCE && option->type != ND_OPTION_TARGET)
 			continue;
