@@ -12,9 +12,16 @@ import click
 from reconciler.cli.common import emit_json, note, output_option, progress
 from reconciler.cli.exits import Exit, Failure
 from reconciler.lab.layout import LabError
-from reconciler.lab.places import DEFAULT
+from reconciler.lab.places import DEFAULT, Places
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _checked(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    try:
+        return Places(value).name
+    except LabError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def name_option(function: F) -> F:
@@ -23,6 +30,7 @@ def name_option(function: F) -> F:
         "--name",
         default=DEFAULT,
         show_default=True,
+        callback=_checked,
         help="Which lab; every other one has namespaces and pins of its own.",
     )(function)
 

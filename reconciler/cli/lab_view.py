@@ -15,14 +15,20 @@ from reconciler.lab.directory import Member
 from reconciler.lab.lab import HostStatus, Progress, Up
 from reconciler.lab.reach import Claim
 
-WIDE = 200  # where nobody's terminal says how wide it is, nothing is wrapped
+WIDE = 1000  # where no terminal says how wide it is, nothing is wrapped
 MATRIX = 24  # endpoints; above, only what is unexpected is shown
 
 
-def console() -> Console:
-    """Standard output, plain unless it is a terminal."""
+def show(*parts: Table | Text) -> None:
+    """Print on standard output: in colour on a terminal, plain and unwrapped elsewhere."""
     out = Console(highlight=False)
-    return out if out.is_terminal else Console(highlight=False, width=WIDE)
+    if out.is_terminal:
+        out.print(*parts)
+        return
+    plain = Console(highlight=False, width=WIDE)
+    with plain.capture() as captured:
+        plain.print(*parts)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()), flush=True)
 
 
 def table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
@@ -37,7 +43,7 @@ def table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
         pad_edge=False,
     )
     for each in columns:
-        made.add_column(each, justify="right" if each in right else "left")
+        made.add_column(each, justify="right" if each in right else "left", overflow="ellipsis")
     return made
 
 
@@ -76,7 +82,7 @@ def show_up(name: str, came: Up) -> None:
         count = sum(point.host == each.name for point in came.directory.endpoints)
         good = Text("foreign") if not each.managed else mark(each.name not in behind)
         shown.add_row(each.name, each.zone, str(each.address()), str(count), good)
-    console().print(shown)
+    show(shown)
     for zones in came.shared:
         note(f"zones {', '.join(zones)} share one subnet: their underlay addresses are mixed")
     if came.followed.note:
@@ -112,15 +118,15 @@ def show_status(found: Sequence[HostStatus]) -> None:
             f"{each.namespaces}/{each.endpoints}",
             Text(each.summary, "green" if each.converged else "bold red"),
         )
-    console().print(shown)
+    show(shown)
 
 
 def show_reach(claims: Sequence[Claim], endpoints: Sequence[Member]) -> None:
     """A matrix of a small lab, counts by VPCs, and every claim that does not hold."""
     if len(endpoints) <= MATRIX:
-        console().print(matrix(claims, endpoints))
+        show(matrix(claims, endpoints))
         print("# reaches it, . must not and does not, ! is not as it must be; columns as rows\n")
-    console().print(by_vpc(claims))
+    show(by_vpc(claims))
     for each in claims:
         if not each.holds:
             print(f"! {wrong(each)}")

@@ -22,7 +22,7 @@ from reconciler.lab.guests import guests, plug
 from reconciler.lab.layout import LabError, Layout, plan_underlay
 from reconciler.lab.places import BPFFS, RUN, Places
 from reconciler.lab.record import Record
-from reconciler.lab.repository import Followed
+from reconciler.lab.repository import Followed, Head
 from reconciler.lab.underlay import Underlay
 from reconciler.model.topology import Topology
 
@@ -108,10 +108,10 @@ class Lab:
             known = record.load(self.places)
             self._make_folders()
             followed = repository.follow(wanted.repository, wanted.branch, self.places)
-            commit, topology = repository.read(followed, wanted.folder)
-            layout = plan_underlay(topology.hosts)
+            head = repository.read(followed, wanted.folder)
+            layout = plan_underlay(head.topology.hosts)
             hosts = _choose(wanted.hosts, layout)
-            directory = self._directory(commit, topology, hosts)
+            directory = self._directory(head, hosts)
             old = set(known.hosts) if known else set()
             self._refuse_foreign(directory, old)
             wish = Record(followed.path, followed.branch, followed.url, wanted.folder, wanted.mtu)
@@ -120,10 +120,10 @@ class Lab:
             wish = wish.with_hosts(hosts)
             wish.save(self.places)
             self._save(directory)
-            self._build(wish, layout, topology, directory, progress)
+            self._build(wish, layout, head.topology, directory, progress)
             if followed.url:
                 mirror.start(self.places, followed.url)
-            behind = self._converge(wish, layout, commit, wanted.patience, progress)
+            behind = self._converge(wish, layout, head.commit.id, wanted.patience, progress)
             self._prune(directory, old | hosts)
         return Up(wish, directory, layout, followed, tuple(behind))
 
@@ -181,8 +181,7 @@ class Lab:
         followed = Followed(known.path, known.branch)
         with suppress(LabError):  # a commit with problems changes nothing on the hosts either
             if repository.head(followed) != kept.commit:
-                commit, topology = repository.read(followed, known.folder)
-                return self._directory(commit, topology, set(known.hosts))
+                return self._directory(repository.read(followed, known.folder), known.hosts)
         return kept
 
     def status(self) -> list[HostStatus]:
@@ -196,9 +195,9 @@ class Lab:
             found.append(HostStatus(each, view, directory.commit, len(points), up))
         return found
 
-    def _directory(self, commit: str, topology: Topology, hosts: Iterable[str]) -> Directory:
+    def _directory(self, head: Head, hosts: Iterable[str]) -> Directory:
         namespaces = {host: self.places.host_netns(host) for host in hosts}
-        return make_directory(commit, topology, namespaces, self.places.netns)
+        return make_directory(head.commit.id, head.topology, namespaces, self.places.netns)
 
     def _save(self, directory: Directory) -> None:
         store.replace(self.places.directory, directory.dump().encode(), durable=False)

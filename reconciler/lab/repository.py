@@ -17,7 +17,7 @@ from pygit2.enums import FileMode
 from reconciler.lab.layout import LabError
 from reconciler.lab.places import Places
 from reconciler.manifest.problem import Problem
-from reconciler.model.commit import read_commit
+from reconciler.model.commit import Commit, read_commit
 from reconciler.model.topology import Topology
 from reconciler.source.address import parse_address
 from reconciler.source.git import GitSource, Repository, SourceError
@@ -66,8 +66,16 @@ def follow(text: str, branch: str, places: Places) -> Followed:
     raise LabError(f"{address.path}: there is no such repository or folder")
 
 
-def read(followed: Followed, folder: str) -> tuple[str, Topology]:
-    """The newest commit and what it means; ProblemsError, or LabError if it cannot be read."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """The newest commit of a branch, and what it means."""
+
+    commit: Commit
+    topology: Topology
+
+
+def read(followed: Followed, folder: str) -> Head:
+    """The newest commit; ProblemsError if it means nothing, LabError if it cannot be read."""
     try:
         repository = _open(followed, folder)
         commit = read_commit(repository.snapshot(repository.resolve()), schemas())
@@ -75,7 +83,7 @@ def read(followed: Followed, folder: str) -> tuple[str, Topology]:
         raise LabError(str(error)) from error
     if commit.topology is None:
         raise ProblemsError(commit.id, commit.problems)
-    return commit.id, commit.topology
+    return Head(commit, commit.topology)
 
 
 def head(followed: Followed) -> str:
