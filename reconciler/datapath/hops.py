@@ -1,7 +1,6 @@
 """Next hops: where the kernel's routes and neighbours send packets for an underlay address.
 
-Plain rtnetlink over one socket, many requests a datagram: a host asks for hundreds at once, and
-pyroute2 takes 0.5 ms for each, this 0.04.
+Many requests a datagram: a host asks for hundreds at once; pyroute2 takes 0.5 ms each, this 0.04.
 """
 
 from __future__ import annotations
@@ -12,20 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from reconciler.datapath import rtnetlink as rt
 from reconciler.datapath.errors import TransientError
 
-_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
-_ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg: family, dst_len, ..., table, protocol, scope, type
-_NEIGHBOUR = struct.Struct("=BBHiHBB")  # ndmsg: family, padding, ifindex, state, flags, type
-_ATTRIBUTE = struct.Struct("=HH")  # rtattr: length, type
-_ERROR, _DONE, _OVERRUN = 2, 3, 4
-_NEWROUTE, _GETROUTE, _NEWNEIGH, _GETNEIGH = 24, 26, 28, 30
-_REQUEST, _ACK, _DUMP, _CREATE = 1, 4, 0x300, 0x400
-_INTERRUPTED = 0x10  # NLM_F_DUMP_INTR
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTN_UNICAST = 1, 4, 5, 1
-_NDA_DST, _NDA_LLADDR, _NTF_USE = 1, 2, 1
 _STALE, _RESOLVING = 0x04, 0x01
-_VALID = 0x02 | _STALE | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
 _AT_ONCE = 64  # requests a datagram: their answers fit the socket's buffer
 _SECONDS = 5.0
 
@@ -70,31 +59,31 @@ class Hops:
     def ways(self, addresses: Iterable[IPv4Address]) -> dict[IPv4Address, Way]:
         """The route of each address that has one."""
         wanted, found = list(addresses), {}
-        body = _ROUTE.pack(socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0)
+        body = rt.ROUTE.pack(socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0)
         for start in range(0, len(wanted), _AT_ONCE):
             asked = wanted[start : start + _AT_ONCE]
-            requests = [body + _attribute(_RTA_DST, each.packed) for each in asked]
-            for index, kind, answer in self._ask(_GETROUTE, _REQUEST, requests):
-                if kind != _NEWROUTE or _ROUTE.unpack_from(answer)[7] != _RTN_UNICAST:
+            requests = [body + rt.attribute(rt.RTA_DST, each.packed) for each in asked]
+            for index, kind, answer in self._ask(rt.GETROUTE, rt.REQUEST, requests):
+                if kind != rt.NEWROUTE or rt.ROUTE.unpack_from(answer)[7] != rt.RTN_UNICAST:
                     continue
-                attributes = dict(_attributes(answer, _ROUTE.size))
-                gateway = attributes.get(_RTA_GATEWAY, asked[index].packed)
-                if _RTA_OIF in attributes:
-                    (ifindex,) = struct.unpack("=I", attributes[_RTA_OIF])
+                attributes = dict(rt.attributes(answer, rt.ROUTE.size))
+                gateway = attributes.get(rt.RTA_GATEWAY, asked[index].packed)
+                if rt.RTA_OIF in attributes:
+                    (ifindex,) = struct.unpack("=I", attributes[rt.RTA_OIF])
                     found[asked[index]] = Way(IPv4Address(gateway), ifindex)
         return found
 
     def neighbours(self) -> dict[tuple[int, IPv4Address], Neighbour]:
         """Every IPv4 neighbour, by interface index and address."""
-        body = _NEIGHBOUR.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0)
+        body = rt.NEIGHBOUR.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0)
         found = {}
-        for _, kind, answer in self._ask(_GETNEIGH, _REQUEST | _DUMP, [body]):
-            if kind == _NEWNEIGH:
-                _, _, _, ifindex, state, _, _ = _NEIGHBOUR.unpack_from(answer)
-                attributes = dict(_attributes(answer, _NEIGHBOUR.size))
-                mac = attributes.get(_NDA_LLADDR, b"") if state & _VALID else b""
-                if _NDA_DST in attributes:
-                    found[ifindex, IPv4Address(attributes[_NDA_DST])] = Neighbour(
+        for _, kind, answer in self._ask(rt.GETNEIGH, rt.REQUEST | rt.DUMP, [body]):
+            if kind == rt.NEWNEIGH:
+                _, _, _, ifindex, state, _, _ = rt.NEIGHBOUR.unpack_from(answer)
+                attributes = dict(rt.attributes(answer, rt.NEIGHBOUR.size))
+                mac = attributes.get(rt.NDA_LLADDR, b"") if state & rt.VALID else b""
+                if rt.NDA_DST in attributes:
+                    found[ifindex, IPv4Address(attributes[rt.NDA_DST])] = Neighbour(
                         mac, bool(state & _STALE), bool(state & _RESOLVING)
                     )
         return found
@@ -102,13 +91,13 @@ class Hops:
     def resolve(self, wanted: Iterable[Way]) -> None:
         """Have the kernel look up, or confirm, the MACs of gateways, as if a packet went there."""
         body = [
-            _NEIGHBOUR.pack(socket.AF_INET, 0, 0, way.ifindex, 0, _NTF_USE, 0)
-            + _attribute(_NDA_DST, way.gateway.packed)
+            rt.NEIGHBOUR.pack(socket.AF_INET, 0, 0, way.ifindex, 0, rt.NTF_USE, 0)
+            + rt.attribute(rt.NDA_DST, way.gateway.packed)
             for way in wanted
         ]
         for start in range(0, len(body), _AT_ONCE):
             part = body[start : start + _AT_ONCE]
-            for _ in self._ask(_NEWNEIGH, _REQUEST | _ACK | _CREATE, part):
+            for _ in self._ask(rt.NEWNEIGH, rt.REQUEST | rt.ACK | rt.CREATE, part):
                 pass  # a refusal shows as a neighbour that stays unknown
 
     def _ask(
@@ -118,7 +107,7 @@ class Hops:
         first = self._sequence + 1
         self._sequence += len(bodies)
         requests = (
-            _HEADER.pack(_HEADER.size + len(body), kind, flags, first + index, 0) + body
+            rt.HEADER.pack(rt.HEADER.size + len(body), kind, flags, first + index, 0) + body
             for index, body in enumerate(bodies)
         )
         self._socket.send(b"".join(requests))
@@ -127,40 +116,22 @@ class Hops:
             for index, type_, marks, answer in self._receive(first):
                 if index not in left:
                     continue  # of a request that was given up before
-                if marks & _INTERRUPTED:
+                if marks & rt.INTERRUPTED:
                     raise NoAnswerError("the neighbours changed while they were read")
-                if type_ in (_ERROR, _DONE):
+                if type_ in (rt.ERROR, rt.DONE):
                     left.discard(index)
                     continue
                 yield index, type_, answer
-                if not flags & _DUMP:
+                if not flags & rt.DUMP:
                     left.discard(index)
 
     def _receive(self, first: int) -> Iterator[tuple[int, int, int, memoryview]]:
         try:
-            data = memoryview(self._socket.recv(1 << 17))
-        except (TimeoutError, BlockingIOError) as error:
-            raise NoAnswerError("netlink does not answer") from error
+            data = self._socket.recv(1 << 17)
         except OSError as error:
-            raise NoAnswerError(f"netlink: {error.strerror}") from error
-        at = 0
-        while at + _HEADER.size <= len(data):
-            length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
-            yield sequence - first, kind, flags, data[at + _HEADER.size : at + length]
-            at += (length + 3) & ~3
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value
-
-
-def _attributes(data: memoryview, at: int) -> Iterator[tuple[int, bytes]]:
-    while at + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, at)
-        if length < _ATTRIBUTE.size:
-            return
-        yield kind, bytes(data[at + _ATTRIBUTE.size : at + length])
-        at += (length + 3) & ~3
+            raise NoAnswerError(f"netlink: {error}") from error
+        for message in rt.messages(data):
+            yield message.sequence - first, message.kind, message.flags, message.body
 
 
 def next_hops(
