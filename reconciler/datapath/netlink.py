@@ -69,7 +69,7 @@ class NetDevice:
     alias: str
     peer: int  # ifindex of the other end of a veth, in its own namespace
     peer_netns: int  # this namespace's number for that of the other end; -1: the same
-    xdp_mode: int  # IFLA_XDP_ATTACHED
+    xdp_mode: str  # IFLA_XDP_ATTACHED, by the name that pyroute2 and iproute2 give it
     xdp_program: int  # id
     addrgen: int  # IFLA_INET6_ADDR_GEN_MODE; none where IPv6 is absent
 
@@ -118,7 +118,7 @@ def _net_device(message: Any) -> NetDevice:
         alias=message.get_attr("IFLA_IFALIAS") or "",
         peer=message.get_attr("IFLA_LINK") or 0,
         peer_netns=-1 if peer_netns is None else peer_netns,
-        xdp_mode=(xdp.get_attr("IFLA_XDP_ATTACHED") or 0) if xdp else 0,
+        xdp_mode=(xdp.get_attr("IFLA_XDP_ATTACHED") or "") if xdp else "",
         xdp_program=(xdp.get_attr("IFLA_XDP_PROG_ID") or 0) if xdp else 0,
         addrgen=ADDRGEN_NONE if addrgen is None else addrgen,
     )
