@@ -62,6 +62,10 @@ def load(text: str) -> HostState:
         raise SerialError("", f"line {error.lineno}, column {error.colno}: {error.msg}") from None
     except RecursionError:
         raise SerialError("", "is nested too deeply") from None
+    except SerialError:
+        raise
+    except ValueError:  # CPython reads no number of more than 4,300 digits
+        raise SerialError("", "has a number that is too long") from None
     _check_head(body)
     take(body, "", {"format", "version", "abi", "host", "tables", *LISTS})
     for name in LISTS:
