@@ -18,11 +18,9 @@ Owner = TypeVar("Owner", bound=Hashable)
 
 def host_slots(desired: HostState, live: Table, limit: int) -> dict[IPv4Address, int]:
     """A slot for every wanted host; `live` is the table of hosts."""
-    wanted = (IPv4Address(each) for each in desired.tables["hosts"].keys["address"].tolist())
+    wanted = [IPv4Address(each) for each in desired.tables["hosts"].keys["address"].tolist()]
     taken = zip(live.keys["address"].tolist(), live.values["slot"].tolist(), strict=True)
-    return assign_slots(
-        wanted, _distinct({IPv4Address(address): slot for address, slot in taken}), limit
-    )
+    return _assign(wanted, {IPv4Address(address): slot for address, slot in taken}, limit)
 
 
 def counter_slots(
@@ -34,7 +32,7 @@ def counter_slots(
     """
     taken = counters_in_use(live, owners)
     wanted = sorted(each.endpoint for each in desired.interfaces)
-    return assign_slots(wanted, taken, limit)
+    return _assign(wanted, taken, limit)
 
 
 def counters_in_use(live: Table, owners: Mapping[int, str]) -> dict[str, int]:
@@ -44,7 +42,7 @@ def counters_in_use(live: Table, owners: Mapping[int, str]) -> dict[str, int]:
     for ifindex, slot in zip(local["ifindex"].tolist(), local["counter"].tolist(), strict=True):
         if ifindex in owners:
             taken.setdefault(owners[ifindex], slot)
-    return _distinct(taken)
+    return taken
 
 
 def fresh_counters(created: Table, live: Table) -> list[int]:
@@ -56,9 +54,10 @@ def fresh_counters(created: Table, live: Table) -> list[int]:
     return [int(each) for each in np.setdiff1d(new, used)]
 
 
-def _distinct(taken: Mapping[Owner, int]) -> dict[Owner, int]:
-    """The first of those that share a slot, which only damage can bring about."""
+def _assign(wanted: list[Owner], taken: Mapping[Owner, int], limit: int) -> dict[Owner, int]:
+    """As assign_slots; of those that share a slot, which only damage brings about, one keeps it."""
+    ordered = [*(each for each in wanted if each in taken), *taken]
     owners: dict[int, Owner] = {}
-    for owner, slot in taken.items():
-        owners.setdefault(slot, owner)
-    return {owner: slot for slot, owner in owners.items()}
+    for owner in ordered:
+        owners.setdefault(taken[owner], owner)
+    return assign_slots(wanted, {owner: slot for slot, owner in owners.items()}, limit)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.datapath.place import Place, entered
+from tests.datapath.worlds import KernelWorld, MemoryWorld, World
 
 
 @pytest.fixture
@@ -16,3 +17,10 @@ def place() -> Iterator[Place]:
             yield made
     finally:
         made.clear()
+
+
+@pytest.fixture(params=[KernelWorld, MemoryWorld], ids=["kernel", "memory"])
+def world(request: pytest.FixtureRequest, place: Place) -> World:
+    """A host and its surroundings, once of the kernel and once of the fake."""
+    made: World = request.param(place)
+    return made
