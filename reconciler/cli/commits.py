@@ -52,18 +52,20 @@ def read_topology(repository: Repository, revision: str) -> tuple[Commit, Topolo
     return commit, commit.topology
 
 
-def resolve_range(repository: Repository, commits: str) -> tuple[str, str]:
-    """The ids of A..B, or of A...B, where the older one is what B branched off from A at.
-
-    An empty side is the head of the branch.
-    """
+def split_range(commits: str) -> tuple[str, str, bool]:
+    """A..B, or A...B, where True says that the older one is where B branched off from A."""
     dots = "..." if "..." in commits else ".."
     left, found, right = commits.partition(dots)
     if not found or ".." in right:
         raise click.UsageError(f"{commits!r} names no two commits; write A..B, as in HEAD~1..HEAD")
+    return left, right, dots == "..."
+
+
+def resolve_range(repository: Repository, left: str, right: str, fork: bool) -> tuple[str, str]:
+    """The ids of both; an empty side is the head of the branch."""
     try:
         older, newer = repository.resolve(left), repository.resolve(right)
-        return repository.merge_base(older, newer) if dots == "..." else older, newer
+        return repository.merge_base(older, newer) if fork else older, newer
     except SourceError as error:
         raise Failure(str(error)) from None
 

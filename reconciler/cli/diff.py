@@ -37,12 +37,14 @@ def command(
         read_revision,
         read_topology,
         resolve_range,
+        split_range,
     )
     from reconciler.review import render
     from reconciler.review.review import review
 
+    left, right, fork = split_range(commits)
     repository = open_repository(repo, branch, folder)
-    older, newer = resolve_range(repository, commits)
+    older, newer = resolve_range(repository, left, right, fork)
     after, _ = read_topology(repository, newer)
     before = read_revision(repository, older)
     if before.topology is None:

@@ -62,7 +62,7 @@ def _check(folder: Path) -> None:
     if found == [".git"]:
         import pygit2
 
-        if pygit2.Repository(str(folder)).is_empty:
+        if pygit2.Repository(str(folder)).head_is_unborn:
             return
         raise Failure(f"{folder} has commits already; name a new or empty folder")
     others = [each for each in found if each != ".git"]

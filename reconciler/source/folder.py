@@ -68,8 +68,10 @@ def _read(entry: os.DirEntry[str], path: str) -> SourceFile:
     refused, data = "", b""
     if ODD_NAME.search(entry.path):
         refused = "has a name that is no UTF-8 text, or holds control characters; rename it"
+    elif entry.is_symlink() and entry.name.lower().endswith(SUFFIXES):
+        refused = "is a symbolic link, which is not followed; commit the manifest itself"
     elif entry.is_symlink():
-        refused = "is a symbolic link, which is not followed; commit what it leads to"
+        refused = "is a symbolic link to a folder, which is not followed; commit the folder itself"
     elif entry.is_dir():
         refused = "is a repository of its own, which is not read; commit its manifests themselves"
     elif not entry.is_file():
