@@ -36,7 +36,8 @@ enum limit {
 enum wire {
 	WIRE_PORT = 6081, /* RFC 8926 */
 	WIRE_OPTION_CLASS = 0xff52, /* experimental range of RFC 8926, section 7 */
-	WIRE_OVERHEAD = 62, /* underlay MTU minus this is the endpoints' MTU: IPv4 20, UDP 8, Geneve 8, option 12, Ethernet 14 */
+	/* The underlay's MTU minus this is the endpoints': IPv4 20, UDP 8, Geneve 8, option 12, Ethernet 14. */
+	WIRE_OVERHEAD = 62,
 	WIRE_TTL = 64,
 };
 
@@ -126,7 +127,7 @@ struct network {
 	__u32 flags; /* zero */
 } __words;
 
-/* bouncers: which hosts serve a network; on hosts of its endpoints and on dividers of its VPC. */
+/* bouncers: which hosts serve a network; on hosts of its endpoints, on its bouncers and on dividers of its VPC. */
 struct bouncer_key {
 	__u32 vni;
 	__u32 network;

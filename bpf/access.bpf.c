@@ -30,15 +30,15 @@ static __always_inline void count_sent(const struct frame *frame, const struct e
 }
 
 /* An IP packet, up to the header that its flow's ports or its ICMP type are in. */
-static __always_inline int parse_packet(struct frame *frame, const struct ethhdr *ethernet, struct cursor *cursor,
+static __always_inline int parse_packet(struct frame *frame, const struct ethernet *ethernet, struct cursor *cursor,
 					struct packet *packet)
 {
 	__u32 room = frame->length - sizeof(*ethernet);
 	int error;
 
-	if (ethernet->h_proto == bpf_htons(ETH_P_IP))
+	if (ethernet->protocol == bpf_htons(ETH_P_IP))
 		return parse_ipv4(cursor, packet, room);
-	if (ethernet->h_proto != bpf_htons(ETH_P_IPV6))
+	if (ethernet->protocol != bpf_htons(ETH_P_IPV6))
 		return -REASON_DROP_NOT_IP;
 	error = parse_ipv6(cursor, packet, room);
 	return error ? error : parse_extensions(frame->ctx, packet, room);
@@ -72,7 +72,7 @@ static __always_inline int send_out(struct frame *frame, const struct origin *or
 static __always_inline int from_endpoint(struct frame *frame)
 {
 	struct cursor cursor = cursor_of(frame->ctx);
-	struct ethhdr *ethernet = take(&cursor, sizeof(*ethernet));
+	struct ethernet *ethernet = take(&cursor, sizeof(*ethernet));
 	struct endpoint source = {}, destination = {};
 	struct endpoint_key key;
 	struct origin origin = {};
@@ -84,14 +84,14 @@ static __always_inline int from_endpoint(struct frame *frame)
 	if (!ethernet)
 		return -REASON_DROP_MALFORMED;
 	origin.ethernet = ethernet;
-	if (ethernet->h_proto == bpf_htons(ETH_P_ARP))
+	if (ethernet->protocol == bpf_htons(ETH_P_ARP))
 		return answer_arp(&origin, &cursor);
 	error = parse_packet(frame, ethernet, &cursor, &packet);
 	if (error)
 		return error;
 	if (is_discovery(&packet))
 		return answer_neighbour(frame, &origin, &packet, &cursor);
-	if (ethernet->h_dest[0] & 1 || address_is_not_unicast(&packet.destination))
+	if (ethernet->destination.byte[0] & 1 || !packet.to_unicast)
 		return -REASON_DROP_MULTICAST;
 	error = check_own(&origin, &packet.source, &source);
 	if (error)

@@ -50,7 +50,7 @@ struct origin {
 	__u32 ifindex;
 	__u32 vni;
 	__u32 network;
-	const struct ethhdr *ethernet;
+	const struct ethernet *ethernet;
 };
 
 /*
@@ -66,17 +66,17 @@ static __always_inline int check_own(const struct origin *origin, const address_
 		return error;
 	if (error || !(row->flags & ENDPOINT_LOCAL) || row->ifindex != origin->ifindex)
 		return -REASON_DROP_SPOOFED_ADDRESS;
-	if (!mac_equal(origin->ethernet->h_source, &row->mac))
+	if (!mac_equal(&origin->ethernet->source, &row->mac))
 		return -REASON_DROP_SPOOFED_MAC;
 	return 0;
 }
 
-static __always_inline void answer_ethernet(struct ethhdr *ethernet)
+static __always_inline void answer_ethernet(struct ethernet *ethernet)
 {
 	mac_t router = router_mac();
 
-	mac_copy(ethernet->h_dest, ethernet->h_source);
-	mac_copy(ethernet->h_source, &router);
+	mac_copy(&ethernet->destination, &ethernet->source);
+	mac_copy(&ethernet->source, &router);
 }
 
 static __always_inline __be32 arp_address(const __u8 *at)
@@ -88,7 +88,7 @@ static __always_inline __be32 arp_address(const __u8 *at)
 static __always_inline int answer_arp(struct origin *origin, struct cursor *cursor)
 {
 	mac_t router = router_mac();
-	struct ethhdr *ethernet = (struct ethhdr *)origin->ethernet;
+	struct ethernet *ethernet = (struct ethernet *)origin->ethernet;
 	struct arp *arp = take(cursor, sizeof(*arp));
 	address_t sender, target;
 	struct endpoint row = {};
@@ -97,7 +97,7 @@ static __always_inline int answer_arp(struct origin *origin, struct cursor *curs
 	if (!arp || arp->hardware != bpf_htons(ARP_ETHERNET) || arp->protocol != bpf_htons(ETH_P_IP) ||
 	    arp->hardware_size != ETH_ALEN || arp->protocol_size != sizeof(__be32))
 		return -REASON_DROP_MALFORMED;
-	if (!mac_equal(&arp->sender_mac, ethernet->h_source))
+	if (!mac_equal(&arp->sender_mac, &ethernet->source))
 		return -REASON_DROP_SPOOFED_MAC;
 	sender = address_of_ipv4(arp_address(arp->sender));
 	target = address_of_ipv4(arp_address(arp->target));
@@ -137,19 +137,40 @@ struct solicitation {
 	address_t target;
 };
 
-/* RFC 4861, 4.4 and 7.2.4, written over the question. */
+/* The answer: RFC 4861, 4.4 and 7.2.4. */
+struct advertisement {
+	struct neighbour neighbour;
+	struct neighbour_option option;
+};
+
+/* `probe`: the one that asks has no address yet, so it was not solicited by anybody. */
+static __always_inline void write_advertisement(struct advertisement *at, const struct ipv6hdr *ip, bool probe)
+{
+	__u64 sum;
+
+	at->neighbour.type = ND_NEIGHBOUR_ADVERTISEMENT;
+	at->neighbour.code = 0;
+	at->neighbour.check = 0;
+	at->neighbour.flags = bpf_htonl(probe ? 0xa0000000 : 0xe0000000); /* router, solicited, override */
+	at->neighbour.target = ip->saddr;
+	at->option.type = ND_OPTION_TARGET;
+	at->option.words = 1;
+	at->option.mac = router_mac();
+	/* RFC 8200, 8.1: addresses, length and next header, then the message. */
+	sum = checksum_words((const __u32 *)&ip->saddr, 8, bpf_htonl(sizeof(*at)) + bpf_htonl(IPPROTO_ICMPV6));
+	at->neighbour.check = ~checksum_fold(checksum_words((const __u32 *)at, sizeof(*at) / 4, sum));
+}
+
+/* Written over the question, from the target to the one that asked, or to all nodes. */
 static __always_inline int advertise(struct frame *frame, const struct solicitation *question)
 {
 	bool probe = address_is_unspecified(&question->source);
 	address_t asker = question->source;
 	mac_t router = router_mac();
-	struct ethhdr *ethernet;
+	struct ethernet *ethernet;
 	struct ipv6hdr *ip;
-	struct neighbour *neighbour;
-	struct neighbour_option *option;
-	const int size = sizeof(*ethernet) + sizeof(*ip) + sizeof(*neighbour) + sizeof(*option);
+	const int size = sizeof(*ethernet) + sizeof(*ip) + sizeof(struct advertisement);
 	struct cursor cursor;
-	__u64 sum;
 
 	if (frame->length != size && bpf_xdp_adjust_tail(frame->ctx, size - (int)frame->length))
 		return -REASON_DROP_HELPER;
@@ -158,37 +179,21 @@ static __always_inline int advertise(struct frame *frame, const struct solicitat
 	if (!ethernet)
 		return -REASON_DROP_HELPER;
 	ip = (void *)(ethernet + 1);
-	neighbour = (void *)(ip + 1);
-	option = (void *)(neighbour + 1);
-
-	mac_copy(ethernet->h_dest, &question->asker);
-	mac_copy(ethernet->h_source, &router);
-	if (probe) { /* to all nodes, for the one that asks has no address yet */
-		ethernet->h_dest[0] = ethernet->h_dest[1] = 0x33;
-		ethernet->h_dest[2] = ethernet->h_dest[3] = ethernet->h_dest[4] = 0;
-		ethernet->h_dest[5] = 1;
+	mac_copy(&ethernet->destination, &question->asker);
+	mac_copy(&ethernet->source, &router);
+	if (probe) { /* to all nodes: the unspecified address, less its zeros */
+		ethernet->destination = (mac_t){{0x33, 0x33, 0, 0, 0, 1}};
 		asker.word[0] = bpf_htonl(0xff020000);
 		asker.word[3] = bpf_htonl(1);
 	}
-	ethernet->h_proto = bpf_htons(ETH_P_IPV6);
+	ethernet->protocol = bpf_htons(ETH_P_IPV6);
 	*(__be32 *)ip = bpf_htonl(6 << 28);
-	ip->payload_len = bpf_htons(sizeof(*neighbour) + sizeof(*option));
+	ip->payload_len = bpf_htons(sizeof(struct advertisement));
 	ip->nexthdr = IPPROTO_ICMPV6;
 	ip->hop_limit = ND_HOP_LIMIT;
 	__builtin_memcpy(&ip->saddr, &question->target, sizeof(ip->saddr));
 	__builtin_memcpy(&ip->daddr, &asker, sizeof(ip->daddr));
-	neighbour->type = ND_NEIGHBOUR_ADVERTISEMENT;
-	neighbour->code = 0;
-	neighbour->check = 0;
-	neighbour->flags = bpf_htonl(probe ? 0xa0000000 : 0xe0000000); /* router, solicited, override */
-	__builtin_memcpy(&neighbour->target, &question->target, sizeof(neighbour->target));
-	option->type = ND_OPTION_TARGET;
-	option->words = 1;
-	option->mac = router;
-	/* RFC 8200, 8.1: addresses, length and next header, then the message. */
-	sum = checksum_words((const __u32 *)&ip->saddr, 8, bpf_htonl(sizeof(*neighbour) + sizeof(*option)));
-	sum = checksum_words((const __u32 *)neighbour, (sizeof(*neighbour) + sizeof(*option)) / 4, sum);
-	neighbour->check = ~checksum_fold(sum + bpf_htonl(IPPROTO_ICMPV6));
+	write_advertisement((void *)(ip + 1), ip, probe);
 	return REASON_ANSWERED;
 }
 
@@ -223,7 +228,7 @@ static __always_inline int check_neighbour(const struct origin *origin, const st
 			continue;
 		if (address_is_unspecified(&packet->source))
 			return -REASON_DROP_MALFORMED; /* RFC 4861, 7.1.1 */
-		if (!mac_equal(&option->mac, origin->ethernet->h_source))
+		if (!mac_equal(&option->mac, &origin->ethernet->source))
 			return -REASON_DROP_SPOOFED_MAC;
 	}
 	return 0;
@@ -253,12 +258,12 @@ static __always_inline int answer_neighbour(struct frame *frame, const struct or
 	question.target = address_of_ipv6(&neighbour->target);
 	if (type == ND_NEIGHBOUR_ADVERTISEMENT || address_is_link_local(&question.target))
 		return REASON_UNANSWERED;
-	if (address_is_not_unicast(&question.target) || address_is_mapped(&question.target))
+	if (!ipv6_is_unicast(&question.target) || address_is_mapped(&question.target))
 		return -REASON_DROP_MALFORMED;
 	error = check_own(origin, &question.target, &row);
 	if (error != -REASON_DROP_SPOOFED_ADDRESS)
 		return error ? error : REASON_UNANSWERED;
-	mac_copy(&question.asker, origin->ethernet->h_source);
+	mac_copy(&question.asker, &origin->ethernet->source);
 	question.source = packet->source;
 	return advertise(frame, &question);
 }
@@ -271,7 +276,7 @@ static __always_inline void write_echo(struct echo *echo, __u8 type)
 }
 
 /* The gateway's address answers echo requests, and nothing else. */
-static __always_inline int answer_echo(struct ethhdr *ethernet, const struct packet *packet, struct cursor *cursor)
+static __always_inline int answer_echo(struct ethernet *ethernet, const struct packet *packet, struct cursor *cursor)
 {
 	struct echo *echo = take(cursor, sizeof(*echo));
 	struct ipv6hdr *ipv6 = packet->header;

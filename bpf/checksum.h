@@ -26,7 +26,9 @@ static __always_inline __u64 checksum_words(const __u32 *words, int count, __u64
 /* RFC 1624, equation 3: HC' = ~(~HC + ~m + m'). */
 static __always_inline void checksum_replace(__u16 *check, __u32 from, __u32 to)
 {
-	*check = ~checksum_fold((__u64)(__u16)~*check + (__u32)~from + to);
+	__u64 sum = (__u16) ~*check;
+
+	*check = ~checksum_fold(sum + (__u32)~from + to);
 }
 
 #endif

@@ -8,10 +8,6 @@
 #include "route.h"
 #include "verdict.h"
 
-#define ENCAP_SIZE(body)                                                                                               \
-	(sizeof(struct ethhdr) + sizeof(struct iphdr) + sizeof(struct udphdr) + sizeof(struct geneve) +                \
-	 sizeof(struct geneve_option) + (body))
-
 #define FLOW_PORT 49152 /* RFC 6335, 6: 49152-65535 are dynamic */
 #define ECN 3
 #define ECN_ECT1 1
@@ -79,6 +75,16 @@ static __always_inline __u16 flow_port(const struct packet *packet)
 	return FLOW_PORT + (sum >> 50);
 }
 
+/* Of the outer headers, without the option's body. */
+static const int encap_size = sizeof(struct ethernet) + sizeof(struct iphdr) + sizeof(struct udphdr) +
+			      sizeof(struct geneve) + sizeof(struct geneve_option);
+
+/* Of the option's body: a packet that is relayed says who the sender's host is. */
+static __always_inline int option_size(__u8 stage)
+{
+	return stage < STAGE_HOST ? sizeof(struct option_body) : sizeof(__be32);
+}
+
 /* What a packet of this host's own endpoint gets around it. */
 struct outgoing {
 	__u32 vni;
@@ -88,74 +94,79 @@ struct outgoing {
 	__u8 flags; /* enum option_flag */
 };
 
+/*
+ * ECN is copied as it is (RFC 6040, 4.1); an atomic datagram needs no identification (RFC 6864). Written and summed by
+ * words: reading back as words what was written as fields would wait for the store.
+ */
 static __always_inline void write_ip(struct iphdr *ip, ipv4_t destination, __u8 traffic_class, __u16 length)
 {
-	ip->version = 4;
-	ip->ihl = sizeof(*ip) / 4;
-	ip->tos = traffic_class; /* RFC 6040, 4.1: ECN is copied as it is */
-	ip->tot_len = bpf_htons(length);
-	ip->id = 0; /* RFC 6864: an atomic datagram needs none */
-	ip->frag_off = bpf_htons(IP_DONT_FRAGMENT);
-	ip->ttl = WIRE_TTL;
-	ip->protocol = IPPROTO_UDP;
-	ip->check = 0;
-	ip->saddr = constants.self;
-	ip->daddr = destination;
-	ip->check = ~checksum_fold(checksum_words((const __u32 *)ip, sizeof(*ip) / 4, 0));
+	__u32 word[] = {
+		bpf_htonl(4U << 28 | 5 << 24 | traffic_class << 16 | length),
+		bpf_htonl(IP_DONT_FRAGMENT),
+		bpf_htonl(WIRE_TTL << 24 | IPPROTO_UDP << 16),
+		constants.self,
+		destination,
+	};
+	__u32 check = (__u16)~checksum_fold(checksum_words(word, 5, 0));
+
+	word[2] |= check << 16;
+	__builtin_memcpy(ip, word, sizeof(word));
 }
 
-/* Put the outer headers on, instead of `strip` bytes of old ones, and send the frame to `hop`. */
-static __always_inline int encapsulate(struct frame *frame, const struct outgoing *outgoing, const struct hop *hop,
-				       __u32 strip)
+/* UDP, Geneve and our option, for an inner frame of `length` bytes. */
+static __always_inline void write_tunnel(struct udphdr *udp, const struct outgoing *outgoing, __u8 stage, __u32 length)
 {
-	int body_size = hop->stage < STAGE_HOST ? sizeof(struct option_body) : sizeof(__be32);
-	int size = ENCAP_SIZE(body_size);
-	__u32 inner = frame->length - strip;
-	struct way way;
-	struct cursor cursor;
-	struct ethhdr *ethernet;
-	struct iphdr *ip;
-	struct udphdr *udp;
-	struct geneve *geneve;
-	struct geneve_option *option;
-	struct option_body *body;
-	int error = find_way(hop->slot, &way);
+	struct geneve *geneve = (void *)(udp + 1);
+	struct geneve_option *option = (void *)(geneve + 1);
+	struct option_body *body = (void *)(option + 1);
+	int body_size = option_size(stage);
 
-	if (error)
-		return error;
-	/* One limit for every path, so that what once fitted always does. Here "too big" will be told to the sender. */
-	if (inner - sizeof(struct ethhdr) + WIRE_OVERHEAD > way.mtu)
-		return -REASON_DROP_TOO_BIG;
-	if (bpf_xdp_adjust_head(frame->ctx, (int)strip - size))
-		return -REASON_DROP_HELPER;
-	cursor = cursor_of(frame->ctx);
-	ethernet = take(&cursor, ENCAP_SIZE(sizeof(*body)));
-	if (!ethernet)
-		return -REASON_DROP_HELPER;
-	ip = (void *)(ethernet + 1);
-	udp = (void *)(ip + 1);
-	geneve = (void *)(udp + 1);
-	option = (void *)(geneve + 1);
-	body = (void *)(option + 1);
-
-	mac_copy(ethernet->h_dest, &way.destination);
-	mac_copy(ethernet->h_source, &way.source);
-	ethernet->h_proto = bpf_htons(ETH_P_IP);
-	write_ip(ip, hop->host, outgoing->traffic_class, size - sizeof(*ethernet) + inner);
 	udp->source = bpf_htons(outgoing->flow);
 	udp->dest = bpf_htons(WIRE_PORT);
-	udp->len = bpf_htons(size - sizeof(*ethernet) - sizeof(*ip) + inner);
+	udp->len = bpf_htons(sizeof(*udp) + sizeof(*geneve) + sizeof(*option) + body_size + length);
 	udp->check = 0; /* RFC 8926, 3.3: the inner packet has its own */
 	geneve->words = (sizeof(*option) + body_size) / 4;
 	geneve->flags = GENEVE_CRITICAL;
 	geneve->protocol = bpf_htons(ETH_P_TEB);
 	geneve->vni = bpf_htonl(outgoing->vni << 8);
 	option->class = bpf_htons(WIRE_OPTION_CLASS);
-	option->type = OPTION_CRITICAL | outgoing->flags | hop->stage;
+	option->type = OPTION_CRITICAL | outgoing->flags | stage;
 	option->words = body_size / 4;
 	body->identity = bpf_htonl(outgoing->identity);
-	if (hop->stage < STAGE_HOST)
+	if (stage < STAGE_HOST)
 		body->sender = constants.self;
+}
+
+/* Put the outer headers on, instead of `strip` bytes of old ones, and send the frame to `hop`. */
+static __always_inline int encapsulate(struct frame *frame, const struct outgoing *outgoing, const struct hop *hop,
+				       __u32 strip)
+{
+	int size = encap_size + option_size(hop->stage);
+	__u32 inner = frame->length - strip;
+	struct way way;
+	struct cursor cursor;
+	struct ethernet *ethernet;
+	struct iphdr *ip;
+	int error = find_way(hop->slot, &way);
+
+	if (error)
+		return error;
+	/* One limit for every path, so that what once fitted always does. Here "too big" will be told to the sender. */
+	if (inner - sizeof(*ethernet) + WIRE_OVERHEAD > way.mtu)
+		return -REASON_DROP_TOO_BIG;
+	if (bpf_xdp_adjust_head(frame->ctx, (int)strip - size))
+		return -REASON_DROP_HELPER;
+	cursor = cursor_of(frame->ctx);
+	ethernet = take(&cursor,
+			encap_size + sizeof(struct option_body)); /* the smaller option has the frame behind it */
+	if (!ethernet)
+		return -REASON_DROP_HELPER;
+	ip = (void *)(ethernet + 1);
+	mac_copy(&ethernet->destination, &way.destination);
+	mac_copy(&ethernet->source, &way.source);
+	ethernet->protocol = bpf_htons(ETH_P_IP);
+	write_ip(ip, hop->host, outgoing->traffic_class, size - sizeof(*ethernet) + inner);
+	write_tunnel((void *)(ip + 1), outgoing, hop->stage, inner);
 	frame->out = way.ifindex;
 	return 0;
 }
@@ -181,8 +192,8 @@ static __always_inline int relay(struct frame *frame, struct tunnel *tunnel, con
 	ip->ttl--;
 	tunnel->udp->check = 0; /* as this system sends it; any other would be wrong now */
 	tunnel->option->type = OPTION_CRITICAL | flags | hop->stage;
-	mac_copy(tunnel->ethernet->h_dest, &way.destination);
-	mac_copy(tunnel->ethernet->h_source, &way.source);
+	mac_copy(&tunnel->ethernet->destination, &way.destination);
+	mac_copy(&tunnel->ethernet->source, &way.source);
 	frame->out = way.ifindex;
 	return 0;
 }
@@ -215,14 +226,15 @@ static __always_inline int decapsulate_ecn(struct packet *packet, __u8 outer)
 }
 
 /* Hand the frame, less `strip` bytes of outer headers, to the endpoint of `row`, which is local. */
-static __always_inline int deliver(struct frame *frame, struct ethhdr *ethernet, const struct endpoint *row, __u32 strip)
+static __always_inline int deliver(struct frame *frame, struct ethernet *ethernet, const struct endpoint *row,
+				   __u32 strip)
 {
 	__u32 slot = row->counter;
 	mac_t router = router_mac();
 	struct traffic *traffic;
 
-	mac_copy(ethernet->h_dest, &row->mac);
-	mac_copy(ethernet->h_source, &router);
+	mac_copy(&ethernet->destination, &row->mac);
+	mac_copy(&ethernet->source, &router);
 	if (strip && bpf_xdp_adjust_head(frame->ctx, strip))
 		return -REASON_DROP_HELPER;
 	traffic = bpf_map_lookup_elem(&counters, &slot);

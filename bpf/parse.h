@@ -25,6 +25,15 @@
 #define IPPROTO_HIP 139
 #define IPPROTO_SHIM6 140
 
+/* <linux/if_ether.h> calls its own packed, so that every access would be by bytes. */
+struct ethernet {
+	mac_t destination;
+	mac_t source;
+	__be16 protocol;
+} __attribute__((aligned(2)));
+
+_Static_assert(sizeof(struct ethernet) == ETH_HLEN, "ethernet");
+
 /* RFC 8926, 3.4. */
 struct geneve {
 	__u8 words; /* version in 2 bits, length of the options in 6 */
@@ -77,6 +86,8 @@ struct packet {
 	__u8 version;
 	__u8 traffic_class;
 	__u8 protocol; /* what follows the IP headers */
+	bool from_unicast;
+	bool to_unicast;
 	bool fragment;
 	bool extended; /* by IPv6 extension headers: the cursor stands at the first of them */
 	__u32 head; /* the first 4 bytes of what follows, as they lie there; 0 in later fragments */
@@ -137,35 +148,37 @@ static __always_inline bool address_is_link_local(const address_t *a)
 	return (a->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
 }
 
-/* Multicast, broadcast or nobody's. */
-static __always_inline bool address_is_not_unicast(const address_t *a)
+/* Neither multicast, broadcast nor nobody's. */
+static __always_inline bool ipv4_is_unicast(__be32 a)
 {
-	if (address_is_mapped(a))
-		return a->word[3] == 0 || (a->word[3] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) ||
-		       a->word[3] == 0xffffffff;
-	return (a->word[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000) || address_is_unspecified(a);
+	return a && a != 0xffffffff && (a & bpf_htonl(0xf0000000)) != bpf_htonl(0xe0000000);
 }
 
-static __always_inline bool mac_equal(const void *a, const void *b)
+static __always_inline bool ipv6_is_unicast(const address_t *a)
 {
-	const quarter_t *x = a, *y = b;
+	return (a->word[0] & bpf_htonl(0xff000000)) != bpf_htonl(0xff000000) && !address_is_unspecified(a);
+}
+
+static __always_inline bool mac_equal(const mac_t *a, const mac_t *b)
+{
+	const quarter_t *x = (const quarter_t *)a, *y = (const quarter_t *)b;
 
 	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]));
 }
 
-static __always_inline void mac_copy(void *to, const void *from)
+static __always_inline void mac_copy(mac_t *to, const mac_t *from)
 {
-	quarter_t *x = to;
-	const quarter_t *y = from;
+	quarter_t *x = (quarter_t *)to;
+	const quarter_t *y = (const quarter_t *)from;
 
 	x[0] = y[0];
 	x[1] = y[1];
 	x[2] = y[2];
 }
 
-static __always_inline bool mac_is_zero(const void *a)
+static __always_inline bool mac_is_zero(const mac_t *a)
 {
-	const quarter_t *x = a;
+	const quarter_t *x = (const quarter_t *)a;
 
 	return !(x[0] | x[1] | x[2]);
 }
@@ -190,6 +203,8 @@ static __always_inline int parse_ipv4(struct cursor *cursor, struct packet *pack
 	packet->version = 4;
 	packet->source = address_of_ipv4(ip->saddr);
 	packet->destination = address_of_ipv4(ip->daddr);
+	packet->from_unicast = ipv4_is_unicast(ip->saddr);
+	packet->to_unicast = ipv4_is_unicast(ip->daddr);
 	packet->traffic_class = ip->tos;
 	packet->protocol = ip->protocol;
 	packet->fragment = ip->frag_off & bpf_htons(IP_FRAGMENT);
@@ -211,6 +226,8 @@ static __always_inline int parse_ipv6(struct cursor *cursor, struct packet *pack
 	packet->destination = address_of_ipv6(&ip->daddr);
 	if (address_is_mapped(&packet->source) || address_is_mapped(&packet->destination))
 		return -REASON_DROP_MALFORMED;
+	packet->from_unicast = ipv6_is_unicast(&packet->source);
+	packet->to_unicast = ipv6_is_unicast(&packet->destination);
 	packet->traffic_class = ip->priority << 4 | ip->flow_lbl[0] >> 4;
 	packet->protocol = ip->nexthdr;
 	packet->head = parse_head(cursor);
@@ -243,14 +260,15 @@ static __always_inline __u32 extension_size(__u8 protocol, __u8 length)
  */
 static __always_inline int parse_extensions(struct xdp_md *ctx, struct packet *packet, __u32 room)
 {
-	__u32 offset = sizeof(struct ethhdr) + sizeof(struct ipv6hdr);
+	__u32 offset = sizeof(struct ethernet) + sizeof(struct ipv6hdr);
 	__u8 header[8];
+	__u32 head;
 
 	for (int i = 0; i < PARSE_EXTENSIONS && extension_size(packet->protocol, 0); i++) {
 		if (bpf_xdp_load_bytes(ctx, offset, header, sizeof(header)))
 			return -REASON_DROP_MALFORMED;
 		offset += extension_size(packet->protocol, header[1]);
-		if (offset > room + sizeof(struct ethhdr))
+		if (offset > room + sizeof(struct ethernet))
 			return -REASON_DROP_MALFORMED;
 		packet->extended = true;
 		if (packet->protocol == IPPROTO_FRAGMENT) {
@@ -264,14 +282,14 @@ static __always_inline int parse_extensions(struct xdp_md *ctx, struct packet *p
 	}
 	if (extension_size(packet->protocol, 0))
 		return -REASON_DROP_MALFORMED;
-	if (packet->extended && bpf_xdp_load_bytes(ctx, offset, &packet->head, sizeof(packet->head)))
-		packet->head = 0;
+	if (packet->extended)
+		packet->head = bpf_xdp_load_bytes(ctx, offset, &head, sizeof(head)) ? 0 : head;
 	return 0;
 }
 
 /* A frame between hosts. Pointers hold until the frame's head moves. */
 struct tunnel {
-	struct ethhdr *ethernet;
+	struct ethernet *ethernet;
 	struct iphdr *ip;
 	struct udphdr *udp;
 	struct geneve *geneve;
@@ -288,7 +306,7 @@ struct tunnel {
 static __always_inline bool parse_outer(struct cursor *cursor, struct tunnel *tunnel, ipv4_t self)
 {
 	tunnel->ethernet = take(cursor, sizeof(*tunnel->ethernet));
-	if (!tunnel->ethernet || tunnel->ethernet->h_proto != bpf_htons(ETH_P_IP))
+	if (!tunnel->ethernet || tunnel->ethernet->protocol != bpf_htons(ETH_P_IP))
 		return false;
 	tunnel->ip = take(cursor, sizeof(*tunnel->ip));
 	if (!tunnel->ip || tunnel->ip->version != 4 || tunnel->ip->ihl < 5 || tunnel->ip->protocol != IPPROTO_UDP)
@@ -310,7 +328,8 @@ static __always_inline bool parse_option(struct cursor *cursor, struct tunnel *t
 	__u32 left = (tunnel->geneve->words & 0x3f) * 4;
 
 	tunnel->option = NULL;
-	tunnel->size = sizeof(struct ethhdr) + tunnel->ip->ihl * 4 + sizeof(struct udphdr) + sizeof(struct geneve) + left;
+	tunnel->size = sizeof(struct ethernet) + tunnel->ip->ihl * 4 + sizeof(struct udphdr) + sizeof(struct geneve) +
+		       left;
 #pragma unroll
 	for (int i = 0; i < PARSE_OPTIONS; i++) {
 		struct geneve_option *option;
@@ -341,7 +360,7 @@ static __always_inline int check_tunnel(const struct cursor *cursor, struct tunn
 	__u32 words = tunnel->option->words & 0x1f;
 	__u32 stage = tunnel->option->type & OPTION_STAGE;
 
-	if (length + sizeof(struct ethhdr) > room || length + sizeof(struct ethhdr) < tunnel->size)
+	if (length + sizeof(struct ethernet) > room || length + sizeof(struct ethernet) < tunnel->size)
 		return -REASON_DROP_MALFORMED;
 	if (bpf_ntohs(tunnel->udp->len) != length - header)
 		return -REASON_DROP_MALFORMED;
@@ -355,7 +374,7 @@ static __always_inline int check_tunnel(const struct cursor *cursor, struct tunn
 	tunnel->body = (void *)(tunnel->option + 1);
 	if ((void *)(tunnel->body + 1) > cursor->end)
 		return -REASON_DROP_MALFORMED;
-	tunnel->room = length + sizeof(struct ethhdr) - tunnel->size;
+	tunnel->room = length + sizeof(struct ethernet) - tunnel->size;
 	tunnel->vni = bpf_ntohl(tunnel->geneve->vni) >> 8;
 	tunnel->relayed = words == 2;
 	tunnel->sender = tunnel->relayed ? tunnel->body->sender : tunnel->ip->saddr;

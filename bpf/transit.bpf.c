@@ -3,7 +3,7 @@
 #include "encap.h"
 
 /* The inner packet: a relay needs its addresses, delivery its traffic class as well. */
-static __always_inline int parse_inner(struct cursor *cursor, const struct tunnel *tunnel, struct ethhdr **ethernet,
+static __always_inline int parse_inner(struct cursor *cursor, const struct tunnel *tunnel, struct ethernet **ethernet,
 				       struct packet *packet)
 {
 	__u32 room = tunnel->room - sizeof(**ethernet);
@@ -12,17 +12,17 @@ static __always_inline int parse_inner(struct cursor *cursor, const struct tunne
 	*ethernet = take(cursor, sizeof(**ethernet));
 	if (!*ethernet || tunnel->room < sizeof(**ethernet))
 		return -REASON_DROP_MALFORMED;
-	if ((*ethernet)->h_proto == bpf_htons(ETH_P_IP))
+	if ((*ethernet)->protocol == bpf_htons(ETH_P_IP))
 		error = parse_ipv4(cursor, packet, room);
-	else if ((*ethernet)->h_proto == bpf_htons(ETH_P_IPV6))
+	else if ((*ethernet)->protocol == bpf_htons(ETH_P_IPV6))
 		error = parse_ipv6(cursor, packet, room);
 	else
 		return -REASON_DROP_NOT_IP;
 	if (error)
 		return error;
-	if (address_is_not_unicast(&packet->destination))
+	if (!packet->to_unicast)
 		return -REASON_DROP_MULTICAST;
-	if (address_is_not_unicast(&packet->source) || address_equal(&packet->source, &packet->destination))
+	if (!packet->from_unicast || address_equal(&packet->source, &packet->destination))
 		return -REASON_DROP_SPOOFED_ADDRESS;
 	return 0;
 }
@@ -41,7 +41,7 @@ static __always_inline int find_host(ipv4_t address, struct host *host)
 
 /* To an endpoint of this host; where it came from is the direct path back. */
 static __always_inline int arrive(struct frame *frame, const struct tunnel *tunnel, struct host *previous,
-				  struct ethhdr *ethernet, struct packet *packet, const struct endpoint *row)
+				  struct ethernet *ethernet, struct packet *packet, const struct endpoint *row)
 {
 	struct endpoint_key source = {.vni = tunnel->vni, .address = packet->source};
 	struct host sender = *previous;
@@ -50,8 +50,7 @@ static __always_inline int arrive(struct frame *frame, const struct tunnel *tunn
 	if (error)
 		return error;
 	/* What was returned is this host's own. */
-	if (!(tunnel->option->type & OPTION_RETURNED) &&
-	    (!tunnel->relayed || !find_host(tunnel->sender, &sender)))
+	if (!(tunnel->option->type & OPTION_RETURNED) && (!tunnel->relayed || !find_host(tunnel->sender, &sender)))
 		path_learn(&source, tunnel->sender, sender.slot);
 	return deliver(frame, ethernet, row, tunnel->size);
 }
@@ -59,13 +58,13 @@ static __always_inline int arrive(struct frame *frame, const struct tunnel *tunn
 /* Back to where it came from, once. */
 static __always_inline int give_back(struct frame *frame, struct tunnel *tunnel, const struct host *previous)
 {
-	struct hop hop = {.host = tunnel->ip->saddr, .slot = previous->slot, .stage = tunnel->option->type & OPTION_STAGE};
-	__u8 flags = tunnel->option->type & OPTION_EGRESS_ALLOWED;
+	__u8 type = tunnel->option->type;
+	struct hop hop = {.host = tunnel->ip->saddr, .slot = previous->slot, .stage = type & OPTION_STAGE};
 	int error;
 
-	if (tunnel->option->type & (OPTION_RETURNED | OPTION_RETRIED))
+	if (type & (OPTION_RETURNED | OPTION_RETRIED))
 		return -REASON_DROP_RETURNED_TWICE;
-	error = relay(frame, tunnel, &hop, flags | OPTION_RETURNED);
+	error = relay(frame, tunnel, &hop, (type & OPTION_EGRESS_ALLOWED) | OPTION_RETURNED);
 	return error ? error : REASON_RETURNED;
 }
 
@@ -146,7 +145,7 @@ static __always_inline int from_underlay(struct frame *frame)
 {
 	struct cursor cursor = cursor_of(frame->ctx);
 	struct endpoint_key key;
-	struct ethhdr *ethernet;
+	struct ethernet *ethernet;
 	struct tunnel tunnel = {};
 	struct packet packet = {};
 	struct endpoint row = {};

@@ -35,7 +35,7 @@ SELF = "172.16.0.1"
 ROUTER = "02:00:5e:00:00:01"
 UPLINK = "02:aa:00:00:00:01"
 PATH_SECONDS = 60
-CAPACITY = {"endpoints": 4096, "paths": 4096, "networks": 4096, "bouncers": 1024, "hosts": 1024}
+CAPACITY = {"endpoints": 16384, "paths": 16384, "networks": 4096, "bouncers": 1024, "hosts": 1024}
 
 
 class Xdp(IntEnum):
