@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from reconciler.model.names import interface_name
 from reconciler.model.ranges import overlaps
 from reconciler.model.repeats import repeats
 from reconciler.model.report import Report, called, seen_from
-from reconciler.model.topology import AttachKind, Attachment, Host, Network, Vpc
+from reconciler.model.topology import AttachKind, Attachment, Cidr, Host, Network, Vpc
 
 OURS = re.compile(r"r[vp][0-9a-f]{11}")  # names.interface_name, names.peer_name
 
@@ -37,8 +38,11 @@ def check_attachments(
 
     _check_existing(columns, of(AttachKind.INTERFACE), host, hosts, report)
     _check_veths(columns, of(AttachKind.VETH), host, report)
-    members = [each for each in of(AttachKind.HOST) if network[each] >= 0]
-    _check_host_routes(columns, members, network, host, networks, vpcs, hosts, report)
+    spaces = {
+        each: networks[network[each]].vpc for each in of(AttachKind.HOST) if network[each] >= 0
+    }
+    known = {each: vpc for each, vpc in spaces.items() if vpc >= 0}
+    _check_host_routes(columns, known, host, vpcs, hosts, report)
     _check_names(columns, host, report)
 
 
@@ -104,43 +108,50 @@ def _check_veths(
 
 def _check_host_routes(
     columns: Columns,
-    endpoints: list[int],
-    network: NDArray[np.int32],
+    spaces: Mapping[int, int],
     host: NDArray[np.int32],
-    networks: Sequence[Network],
     vpcs: Sequence[Vpc],
     hosts: Sequence[Host],
     report: Report,
 ) -> None:
-    """A host that is an endpoint itself gets routes to the VPC: they may lead nowhere else."""
+    """A host that is an endpoint itself gets routes to the VPC: they may lead nowhere else.
+
+    `spaces` are the VPCs of such endpoints.
+    """
     place = ("spec", "attach", "host")
-    by_host: dict[int, list[int]] = {}
-    for endpoint in endpoints:
-        if networks[network[endpoint]].vpc >= 0:
-            by_host.setdefault(int(host[endpoint]), []).append(endpoint)
-    for machine, members in sorted(by_host.items()):
-        spaces = {each: vpcs[networks[network[each]].vpc] for each in members}
-        for endpoint, vpc in spaces.items():
-            if hidden := next(_hidden(vpc, hosts), None):
-                message = (
-                    f"VPC {vpc.namespace}/{vpc.name} holds {hidden.underlay}, the underlay address "
-                    f"of host {hidden.name}, so host {hosts[machine].name} would lose its way to "
-                    "the underlay; attach a network namespace instead"
-                )
-                report.add(columns.documents[endpoint], place, "NET1011", message)
-        claims = [(cidr, each) for each, vpc in spaces.items() for cidr in vpc.cidrs]
-        pairs = {(max(pair), min(pair)) for pair in overlaps(claims) if pair[0] != pair[1]}
-        for endpoint, other in sorted(pairs):
-            document = columns.documents[endpoint]
+    underlay = sorted((int(each.underlay), number) for number, each in enumerate(hosts))
+    hidden: dict[int, Host | None] = {}  # by VPC
+    by_host: dict[int, list[tuple[Cidr, int]]] = {}
+    for endpoint, vpc in spaces.items():
+        document, machine = columns.documents[endpoint], hosts[host[endpoint]]
+        if vpc not in hidden:
+            hidden[vpc] = next((hosts[each] for each in _within(vpcs[vpc], underlay)), None)
+        if lost := hidden[vpc]:
             message = (
-                f"host {hosts[machine].name} already reaches those addresses as "
-                f"{called(columns.documents[other])}; attach a network namespace instead"
+                f"VPC {vpcs[vpc].namespace}/{vpcs[vpc].name} holds {lost.underlay}, the underlay "
+                f"address of host {lost.name}, so host {machine.name} would lose its way to the "
+                "underlay; attach a network namespace instead"
             )
             report.add(document, place, "NET1011", message)
+        claims = by_host.setdefault(int(host[endpoint]), [])
+        claims += [(cidr, endpoint) for cidr in vpcs[vpc].cidrs]
+    for claims in by_host.values():
+        pairs = {(max(pair), min(pair)) for pair in overlaps(claims) if pair[0] != pair[1]}
+        for endpoint, other in sorted(pairs):
+            message = (
+                f"host {hosts[host[endpoint]].name} already reaches those addresses as "
+                f"{called(columns.documents[other])}; attach a network namespace instead"
+            )
+            report.add(columns.documents[endpoint], place, "NET1011", message)
 
 
-def _hidden(vpc: Vpc, hosts: Sequence[Host]) -> Iterator[Host]:
-    return (host for host in hosts if any(host.underlay in cidr for cidr in vpc.cidrs))
+def _within(vpc: Vpc, underlay: Sequence[tuple[int, int]]) -> Iterator[int]:
+    """The numbers of sorted (address, number) whose addresses the VPC holds."""
+    for cidr in vpc.cidrs:
+        if cidr.version == 4:
+            first = bisect_left(underlay, (int(cidr[0]), -1))
+            after = bisect_left(underlay, (int(cidr[-1]) + 1, -1))
+            yield from (number for _, number in underlay[first:after])
 
 
 def _check_names(columns: Columns, host: NDArray[np.int32], report: Report) -> None:
