@@ -33,7 +33,7 @@ def run(world: World, frame: Packet) -> Outcome:
 @pytest.mark.parametrize("target", [GATEWAY, PEER, "192.0.2.1"])
 def test_any_other_address_is_answered_with_the_routers_mac(asker: World, target: str) -> None:
     got = run(asker, ask(ME, target))
-    assert (got.action, got.reason) == (Xdp.TX, Reason.ANSWERED)
+    assert (got.action, got.reason) == (Xdp.REDIRECT, Reason.ANSWERED)
     answer = Ether(got.frame)
     assert (answer.dst, answer.src) == (MY_MAC, ROUTER)
     assert answer[ARP].op == 2

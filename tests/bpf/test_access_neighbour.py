@@ -49,7 +49,7 @@ def test_any_other_address_is_answered_with_the_routers_mac(
     asker: World, source: str, target: str
 ) -> None:
     got = run(asker, ask(source, target))
-    assert (got.action, got.reason) == (Xdp.TX, Reason.ANSWERED)
+    assert (got.action, got.reason) == (Xdp.REDIRECT, Reason.ANSWERED)
     answer = Ether(got.frame)
     assert_right(answer)
     assert (answer.dst, answer.src) == (MY_MAC, ROUTER)

@@ -47,7 +47,7 @@ def test_it_answers_an_ipv4_echo(sender: World, options: list[IPOption]) -> None
     got = run(
         sender, Ether(src=MY_MAC, dst=ROUTER) / IP(src=ME, dst=GATEWAY, options=options) / echo
     )
-    assert (got.action, got.reason) == (Xdp.TX, Reason.ANSWERED)
+    assert (got.action, got.reason) == (Xdp.REDIRECT, Reason.ANSWERED)
     answer = Ether(got.frame)
     assert_right(answer)
     assert (answer.dst, answer.src) == (MY_MAC, ROUTER)
@@ -59,7 +59,7 @@ def test_it_answers_an_ipv4_echo(sender: World, options: list[IPOption]) -> None
 def test_it_answers_an_ipv6_echo(sender: World) -> None:
     echo = ICMPv6EchoRequest(id=77, seq=3, data=b"some payload of odd length")
     got = run(sender, Ether(src=MY_MAC, dst=ROUTER) / IPv6(src=ME6, dst=GATEWAY6) / echo)
-    assert (got.action, got.reason) == (Xdp.TX, Reason.ANSWERED)
+    assert (got.action, got.reason) == (Xdp.REDIRECT, Reason.ANSWERED)
     answer = Ether(got.frame)
     assert_right(answer)
     assert (answer.dst, answer.src) == (MY_MAC, ROUTER)

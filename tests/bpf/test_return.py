@@ -38,7 +38,7 @@ def run(world: World, frame: Packet) -> Outcome:
 
 def sent(world: World, frame: Packet, reason: Reason) -> Seen:
     got = run(world, frame)
-    assert (got.action, got.reason) == (Xdp.TX, reason)
+    assert (got.action, got.reason) == (Xdp.REDIRECT, reason)
     return opened(got.frame)
 
 

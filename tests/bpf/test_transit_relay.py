@@ -37,7 +37,7 @@ def run(world: World, frame: Packet) -> Outcome:
 def relayed(world: World, frame: Packet, reason: Reason) -> Seen:
     """Run a relay; it must count `reason`, and change nothing but what a relay changes."""
     got = run(world, frame)
-    assert (got.action, got.reason) == (Xdp.TX, reason)
+    assert (got.action, got.reason) == (Xdp.REDIRECT, reason)
     seen, before = opened(got.frame), opened(bytes(frame))
     assert (seen.outer.src, seen.ether.src) == (SELF, UPLINK)
     assert seen.ether.dst == next_hop(seen.outer.dst)
