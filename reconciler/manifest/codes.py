@@ -317,5 +317,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "and interfaces named by one. Rarely, two are the same; none is changed silently.",
             "Do what the message says: an annotation, a label or another name changes the hash.",
         ),
+        "NET1020": Code(
+            "More than the tables hold",
+            "The data plane's tables have room for a fixed number of hosts, networks of one VPC, "
+            "endpoints on one host and addresses of one network; bpf/abi.h states them.",
+            "Do what the message says: spread, widen or divide.",
+        ),
     }
 )

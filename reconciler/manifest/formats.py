@@ -88,7 +88,7 @@ def cidr(text: str) -> None:
         raise ValueError(f"{text} has bits set beyond its prefix; write {network}")
     for never, meaning in _NEVER:
         if never.version == network.version and never.overlaps(network):
-            raise ValueError(f"{network} covers {never}: {meaning}; choose another range")
+            raise ValueError(f"{network} covers {never} ({meaning}); choose another range")
 
 
 def address(text: str) -> None:
@@ -96,7 +96,7 @@ def address(text: str) -> None:
     found = _address(text)
     for never, meaning in _NEVER:
         if found in never:
-            raise ValueError(f"{found} is no endpoint's address: {meaning}; choose another")
+            raise ValueError(f"{found} is no endpoint's address ({meaning}); choose another")
 
 
 def underlay_address(text: str) -> None:
@@ -108,7 +108,7 @@ def underlay_address(text: str) -> None:
         )
     for never, meaning in _NEVER:
         if found in never:
-            raise ValueError(f"{found} is no host's address: {meaning}; choose another")
+            raise ValueError(f"{found} is no host's address ({meaning}); choose another")
 
 
 def _address(text: str) -> IPv4Address | IPv6Address:

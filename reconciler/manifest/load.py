@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from reconciler.manifest.document import Document
-from reconciler.manifest.problem import Finding, Severity
+from reconciler.manifest.problem import MAX_FINDINGS, Finding, Severity
 from reconciler.manifest.read import read
 from reconciler.manifest.reading import Reading
 from reconciler.manifest.schema import Schemas, Validators, compile_schemas
+from reconciler.manifest.wording import nearest
 from reconciler.source.files import SourceFile
 
-MAX_FINDINGS = 200  # of one file; more are summed up
 DEFAULT_NAMESPACE = "default"
 
 
@@ -112,20 +112,26 @@ def _check(reading: Reading, validators: Validators) -> tuple[str, list[Finding]
     if known is None:
         return "", found or [_no_kind(body, number, validators)]
     # what the text got wrong is reported once, not again as a value of the wrong type
-    wrong = {finding.pointer for finding in found}
-    found += [each for each in known.check(number, body) if each.pointer not in wrong]
+    wrong = {(finding.pointer, finding.on_key) for finding in found}
+    errors = known.check(number, body)
+    found += [each for each in errors if (each.pointer, each.on_key) not in wrong]
     return known.name, found
 
 
 def _no_kind(body: Any, number: int, validators: Validators) -> Finding:
     kinds = ", ".join(sorted(validators.kinds))
     if not isinstance(body, dict):
-        message = "this is not a manifest, but a list or a single value; write a mapping"
+        message = "this is no manifest, but a list or a single value; write a mapping"
         return Finding("", number, "", "SCHEMA1001", message)
     if "kind" not in body:
-        message = f"this is not a manifest, for it has no `kind`; add one of {kinds}"
+        message = (
+            f"this is no manifest, for it has no `kind`; add one ({kinds}), or move the file away"
+        )
         return Finding("", number, "", "SCHEMA1001", message)
-    message = f"unknown kind `{str(body['kind'])[:64]}`; the kinds are {kinds}"
+    kind = str(body["kind"])[:64]
+    right = nearest(kind, validators.kinds)
+    hint = f"did you mean `{right}`?" if right else f"the kinds are {kinds}"
+    message = f"unknown kind `{kind}`; {hint}"
     return Finding("", number, "/kind", "SCHEMA1002", message)
 
 
@@ -144,6 +150,5 @@ def _identity(body: Any, kind: str, validators: Validators) -> Identity | None:
 def _limited(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     if len(findings) <= MAX_FINDINGS:
         return tuple(findings)
-    more = len(findings) - MAX_FINDINGS
-    message = f"{more:,} further problems in this file are not shown; correct these first"
+    message = f"only {MAX_FINDINGS} problems of this file are shown; correct these first"
     return (*findings[:MAX_FINDINGS], Finding("", -1, "", "SCHEMA1099", message))

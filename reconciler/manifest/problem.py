@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+MAX_FINDINGS = 200  # of one file; nobody reads more at once
+
 
 class Severity(StrEnum):
     """Whether a commit with this problem can be compiled."""

@@ -84,14 +84,17 @@ class Builder:
     def scalar(self, scalar: Scalar, text: str, mark: Mark, anchor: str | None = None) -> None:
         """A value that is no container, written as `text`, or the key of a mapping."""
         self._count(mark, 1)
-        expects_key = self._expects_key()
-        value = scalar.value
-        if scalar.code:
-            self.report(mark, scalar.code, scalar.message)
-            value = text if expects_key else value
-        elif isinstance(value, str) and forbidden(value):
-            self.report(mark, "YAML1002", "this text holds a control character; remove it")
-        self._add(value, mark)
+        value, code, message = scalar.value, scalar.code, scalar.message
+        if not code and isinstance(value, str) and forbidden(value):
+            code, message = "YAML1002", "this text holds a control character; remove it"
+        is_key = self._expects_key()
+        if is_key:
+            value = text if code else value
+            self._key(value, mark)
+        if code:  # after the key, so that the finding names the key's own member
+            self.report(mark, code, message, on_key=is_key)
+        if not is_key:
+            self._add(value, mark)
         if anchor:
             self._anchors[anchor] = (value, 1)
 
@@ -124,12 +127,12 @@ class Builder:
         if level.anchor:
             self._anchors[level.anchor] = (level.container, self._nodes - level.first_node)
 
-    def report(self, mark: Mark, code: str, message: str) -> None:
-        """Add a finding about the value that comes next."""
+    def report(self, mark: Mark, code: str, message: str, *, on_key: bool = False) -> None:
+        """Add a finding about the value that comes next, or the key that came last."""
         line, column = self._position(mark)
-        number = self.reading.document
+        place = self.reading.document, self._pointer()
         self.reading.findings.append(
-            Finding("", number, self._pointer(), code, message, line=line, column=column)
+            Finding("", *place, code, message, on_key=on_key, line=line, column=column)
         )
 
     def _position(self, mark: Mark) -> tuple[int, int]:
@@ -191,4 +194,4 @@ class Builder:
         level.key_place = self._position(mark)
         level.ignored = wrong is not None
         if wrong:
-            self.report(mark, *wrong)
+            self.report(mark, *wrong, on_key=True)

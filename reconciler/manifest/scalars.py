@@ -123,7 +123,10 @@ def _construct(rules: YAML, kind: str, text: str) -> Any:
     if kind not in ("int", "float", "bool", "null") or len(text) > _MAX_DIGITS:
         return text
     make = getattr(rules.constructor, f"construct_yaml_{kind}")
-    return make(ScalarNode(_TAG + kind, text))
+    try:
+        return make(ScalarNode(_TAG + kind, text))
+    except ValueError:  # `._` looks like a float of YAML 1.1, and is none
+        return text
 
 
 def _reading(kind: str, value: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
@@ -16,7 +17,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from reconciler.manifest.formats import FORMATS
-from reconciler.manifest.problem import Finding
+from reconciler.manifest.problem import MAX_FINDINGS, Finding
 from reconciler.manifest.scalars import ScalarRules
 from reconciler.manifest.wording import findings_of
 
@@ -67,15 +68,18 @@ def make_validator(
     for name, test in formats.items():
         checker.checks(name, raises=ValueError)(_for_texts(test))
     validator = extend(  # type: ignore[no-untyped-call]
-        Draft202012Validator, {"uniqueItems": _unique_items, "reserved": _reserved}
+        Draft202012Validator,
+        {"uniqueItems": _unique_items, "reserved": _reserved},
+        type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
     )
     return validator(schema, format_checker=checker)
 
 
 def check(validator: Any, document: int, body: Any) -> list[Finding]:
-    """Everything that is wrong with `body`, in our words."""
+    """Everything that is wrong with `body`, in our words, as far as anybody would read."""
     errors: Iterator[ValidationError] = validator.iter_errors(body)
-    return [finding for error in errors for finding in findings_of(error, document)]
+    findings = (finding for error in errors for finding in findings_of(error, document))
+    return list(islice(findings, MAX_FINDINGS + 1))
 
 
 def _for_texts(check: Callable[[str], None]) -> Callable[[object], bool]:
@@ -87,6 +91,11 @@ def _for_texts(check: Callable[[str], None]) -> Callable[[object], bool]:
         return True
 
     return checks
+
+
+def _is_integer(_: Any, value: object) -> bool:
+    """4097.0 is an integer to jsonschema, and a float to whoever uses it."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _reserved(validator: Any, words: str, instance: Any, schema: Any) -> Iterator[ValidationError]:

@@ -37,8 +37,12 @@ def read_simple(part: str, rules: ScalarRules) -> Any:
     """The body of the one document of `part`; raises UnclearError."""
     if len(part) > _MAX_LENGTH:
         raise UnclearError
-    reader = _Reader(_lines(part), rules)
-    return reader.document()
+    lines = _lines(part)
+    if lines:
+        return _Reader(lines, rules).document()
+    if part.startswith("---"):
+        return None
+    raise UnclearError  # comments before the first document are none
 
 
 def _lines(part: str) -> list[Line]:
@@ -69,8 +73,6 @@ class _Reader:
 
     def document(self) -> Any:
         """All lines as one value."""
-        if not self._lines:
-            raise UnclearError
         body = self._block(self._lines[0][0], 0)
         if self._at < len(self._lines):
             raise UnclearError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -40,6 +40,13 @@ def findings_of(error: Error, document: int) -> Iterator[Finding]:
     yield Finding("", document, pointer(*path), code, message, severity, on_key)
 
 
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The choice that `word` was probably meant to be; '' if none is near."""
+    by_lower = {choice.lower(): choice for choice in choices}
+    found = get_close_matches(word[:80].lower(), by_lower, n=1, cutoff=0.7)
+    return by_lower[found[0]] if found else ""
+
+
 def field_name(path: list[str | int]) -> str:
     """How a message names a field: `spec.ports[0].name`."""
     name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
@@ -49,8 +56,8 @@ def field_name(path: list[str | int]) -> str:
 def _unknown_fields(error: Error, document: int, path: list[Any]) -> Iterator[Finding]:
     known = sorted(error.schema["properties"])
     for name in sorted(set(error.instance) - set(known)):
-        near = get_close_matches(name[:80], known, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"the fields here are {_listed(known)}"
+        near = nearest(name, known)
+        hint = f"did you mean `{near}`?" if near else f"the fields here are {_listed(known)}"
         message = f"unknown field `{field_name([*path, name])}`; {hint}"
         yield Finding("", document, pointer(*path, name), "SCHEMA1003", message, on_key=True)
 
@@ -90,8 +97,8 @@ def _type(error: Error, name: str) -> Words:
 
 def _enum(error: Error, name: str) -> Words:
     allowed = error.validator_value
-    near = get_close_matches(str(error.instance)[:80], [str(each) for each in allowed], n=1)
-    hint = f"did you mean `{near[0]}`?" if near else f"use {_listed(allowed, 'or')}"
+    near = nearest(str(error.instance), [str(each) for each in allowed])
+    hint = f"did you mean `{near}`?" if near else f"use {_listed(allowed, 'or')}"
     return "SCHEMA1006", f"`{name}` is {_written(error.instance)}; {hint}"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from ruamel.yaml import YAML
 from ruamel.yaml.cyaml import CParser  # type: ignore[attr-defined]
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     DocumentEndEvent,
@@ -28,6 +28,7 @@ from ruamel.yaml.events import (
 from reconciler.manifest.reading import Builder, LimitError, Reading, failed
 from reconciler.manifest.scalars import Scalar, ScalarRules
 from reconciler.manifest.simple import UnclearError, read_simple
+from reconciler.manifest.syntax import explain_syntax
 
 MAX_DOCUMENTS = 20_000  # of one file
 MAX_DOCUMENT = 256 << 10  # characters of one document
@@ -123,7 +124,7 @@ class _Documents:
             readings = [builder.reading for builder in builders]
             inside = bool(builders) and not builders[-1].complete
             number = self._first + len(readings) - inside
-            error_reading = failed(number, "YAML1003", _syntax(error), line, column)
+            error_reading = failed(number, "YAML1003", explain_syntax(error), line, column)
             if not inside:
                 return [*readings, error_reading]
             readings[-1].broken = True
@@ -173,12 +174,3 @@ def _events_in_c(text: str) -> Iterator[Event]:
 
 def _events(text: str) -> Iterator[Event]:
     return iter(YAML(typ="safe", pure=True).parse(text))
-
-
-def _syntax(error: YAMLError) -> str:
-    """ruamel.yaml's own words, on one line."""
-    problem = str(getattr(error, "problem", None) or "not YAML")
-    problem = problem.replace("'<stream end>'", "the end of the document")
-    context = getattr(error, "context", None)
-    words = f"{problem}, {context}" if context else problem
-    return f"syntax error: {' '.join(words.split())[:200]}; correct the text"

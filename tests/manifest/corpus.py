@@ -174,7 +174,7 @@ a: b\t
 a: b\tc
   a: b
 a:
-a: 
+a:
  # a
 #a
 a: é
@@ -250,6 +250,7 @@ STRUCTURES = [
     "a: b # c\n  d\n",
     "a: # c\n  b: d\n",
     "a: # c\n- b\n",
+    "a: \n",
     "a:   \n  b: c   \n",
     "- # c\n  b\n",
     "-  \n",
