@@ -79,8 +79,13 @@ class Config:
         )
 
 
-def parse(path: str, data: bytes, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a file, with some replaced or added; raises ConfigError."""
+def parse(
+    path: str, data: bytes, overrides: Mapping[str, Any], *, repository: bool = True
+) -> dict[str, Any]:
+    """The settings of a file, with some replaced or added; raises ConfigError.
+
+    `repository` False: whoever asks does without one.
+    """
     readings, findings = read(data, ScalarRules(), is_json=path.endswith(".json"))
     found = [*findings, *(each for reading in readings for each in reading.findings)]
     if not found and len(readings) != 1:
@@ -89,19 +94,20 @@ def parse(path: str, data: bytes, overrides: Mapping[str, Any]) -> dict[str, Any
     if not found and not isinstance(body, dict):
         found = [_finding("SCHEMA1001", "this is no mapping; write `host: NAME` and so on")]
     settings = {} if found else {**body, **overrides}
-    if found := found or _mistakes(settings):
+    if found := found or _mistakes(settings, repository):
         raise ConfigError(
             place((replace(each, path=path) for each in found), [SourceFile(path, "", data)])
         )
     return settings
 
 
-def configure(settings: Mapping[str, Any]) -> Config:
+def configure(settings: Mapping[str, Any], *, repository: bool = True) -> Config:
     """Settings by the names of the schema, from a file, options or both; raises ConfigError."""
-    if found := _mistakes(dict(settings)):
+    if found := _mistakes(dict(settings), repository):
         raise ConfigError(place((replace(each, path="configuration") for each in found), ()))
     given = dict(settings)
     schema = json.loads(SCHEMA.read_bytes())["properties"]
+    url = given.get("repository", "")
 
     def value(name: str) -> Any:
         return given.get(name, schema[name].get("default"))
@@ -114,10 +120,10 @@ def configure(settings: Mapping[str, Any]) -> Config:
     limits = Limits(guards.get("percent", Limits().percent), guards.get("least", Limits().least))
     return Config(
         host=host,
-        repository=given["repository"],
+        repository=url,
         branch=value("branch"),
         folder=value("folder"),
-        poll=float(given.get("poll", POLL if parse_address(given["repository"]).is_remote else 0)),
+        poll=float(given.get("poll", POLL if url and parse_address(url).is_remote else 0)),
         drift=float(value("drift")),
         debounce=float(value("debounce")),
         fetch_timeout=float(value("fetchTimeout")),
@@ -136,8 +142,10 @@ def configure(settings: Mapping[str, Any]) -> Config:
     )
 
 
-def _mistakes(body: dict[str, Any]) -> list[Finding]:
+def _mistakes(body: dict[str, Any], repository: bool) -> list[Finding]:
     schema = json.loads(SCHEMA.read_bytes())
+    if not repository:
+        schema["required"].remove("repository")
     return check(make_validator(schema, {**FORMATS, **_FORMATS}), 0, body)
 
 

@@ -30,7 +30,9 @@ class HostLock:
         self._file = -1
 
     def take(self) -> Self:
-        """Take it at once or raise AgentRunningError."""
+        """Take it at once or raise AgentRunningError. Twice is once."""
+        if self._file >= 0:
+            return self
         self._path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:

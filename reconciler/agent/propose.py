@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from reconciler.agent.report import Phases
 from reconciler.agent.store import LastGood
@@ -10,9 +11,20 @@ from reconciler.agent.wanted import Wanted
 from reconciler.compile.bind import Bound, bind
 from reconciler.compile.facts import Facts
 from reconciler.compile.state import HostState
-from reconciler.datapath.protocol import Datapath
 from reconciler.plan.guards import Context, Limits
 from reconciler.plan.plan import Plan, make_plan
+
+
+class Reader(Protocol):
+    """The part of a Datapath that cannot write."""
+
+    def facts(self, desired: HostState) -> Facts:
+        """See Datapath."""
+        ...
+
+    def read(self) -> HostState:
+        """See Datapath."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +40,7 @@ class Proposal:
 def propose(
     wanted: Wanted,
     good: LastGood | None,
-    datapath: Datapath,
+    datapath: Reader,
     limits: Limits,
     phases: Phases,
     force: str | None = "",
@@ -55,6 +67,9 @@ def propose(
         if plan.refused and force is None:
             context = replace(context, forced=plan.digest)
             plan = make_plan(bound.state, live, bound.waiting, context, limits)
+        if plan.empty and not wanted.missing:
+            # What goes elsewhere concerns those hosts; this one has nothing to be asked about.
+            plan = replace(plan, refusals=())
     return Proposal(plan, facts, bound, live)
 
 

@@ -105,18 +105,27 @@ class RoundReport:
 
 
 class Phases:
-    """Measures the phases of a round; one that occurs twice is added up."""
+    """Measures the phases of a round; one that occurs twice is added up.
+
+    Inside a phase that is called `only` nothing else is measured.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._only = False
         self.milliseconds: dict[str, float] = {}
 
     @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """Measure what is inside, also when it fails."""
+    def __call__(self, name: str, *, only: bool = False) -> Iterator[None]:
+        """Measure what is inside, also when it fails; nothing for ''."""
+        if self._only or not name:
+            yield
+            return
         started = self._clock.monotonic()
+        self._only = only
         try:
             yield
         finally:
+            self._only = False
             spent = (self._clock.monotonic() - started) * 1000
             self.milliseconds[name] = round(self.milliseconds.get(name, 0.0) + spent, 3)

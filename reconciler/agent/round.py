@@ -58,6 +58,11 @@ class _Work:
     notes: tuple[str, ...] = ()
     text: str = ""
 
+    def saw(self, plan: Plan, live: HostState) -> None:
+        """What waits, and what is live by now."""
+        self.waiting = tuple(Waits(each.origin, each.fact) for each in plan.waiting)
+        self.rows = {name: len(each) for name, each in live.tables.items()}
+
     def wrote(self, report: Report) -> None:
         """Add what was written."""
         self.notes += tuple(each for each in report.notes if each not in self.notes)
@@ -217,20 +222,18 @@ class Rounds:
         self, wanted: Wanted, force: str | None, ask: Ask, work: _Work, phases: Phases
     ) -> Enforced | Plan:
         for number in range(PASSES):
-            proposal = self._propose(wanted, force, phases, verifying=number > 0)
+            with phases("verify" if number else "", only=bool(number)):
+                proposal = propose(wanted, self._good, self._datapath, self._limits, phases, force)
             plan = proposal.plan
-            work.waiting = tuple(Waits(each.origin, each.fact) for each in plan.waiting)
-            work.rows = {name: len(each) for name, each in proposal.live.tables.items()}
+            work.saw(plan, proposal.live)
+            if plan.refused:
+                return plan if number == 0 else work.ended(Result.PARTLY, _reasons(plan))
             if plan.empty:
                 self._settle(wanted, proposal)
                 return work.ended(Result.CONVERGED)
-            if plan.refused:
-                return plan if number == 0 else work.ended(Result.PARTLY, _reasons(plan))
             if self._stopping():
                 return work.ended(Result.STOPPED)
-            if plan.forced and self._forced != wanted.revision:
-                self._store.force(wanted.revision)
-                self._forced = wanted.revision
+            self._remember_force(plan)
             if ask.shown and not work.text:
                 work.text = render.text(plan)
             with phases("apply"):
@@ -241,18 +244,18 @@ class Rounds:
             if not report.done:
                 error = "; ".join(map(str, report.failures))
                 return work.ended(Result.FAILED, error, hopeless=report.hopeless)
+            if not _makes_facts(plan):
+                work.saw(plan, proposal.bound.state)
+                self._settle(wanted, proposal)
+                return work.ended(Result.CONVERGED)
             force = None  # what was allowed at the first pass is carried through
         return work.ended(Result.PARTLY, f"something still differs after {PASSES} passes")
 
-    def _propose(
-        self, wanted: Wanted, force: str | None, phases: Phases, *, verifying: bool
-    ) -> Proposal:
-        """What is read after a write is its verification, and measured as that."""
-        if not verifying:
-            return propose(wanted, self._good, self._datapath, self._limits, phases, force)
-        inner = Phases(self._clock)
-        with phases("verify"):
-            return propose(wanted, self._good, self._datapath, self._limits, inner, force)
+    def _remember_force(self, plan: Plan) -> None:
+        """Before the first write, so that the next run completes one that is killed."""
+        if plan.forced and self._forced != plan.commit:
+            self._store.force(plan.commit)
+            self._forced = plan.commit
 
     def _cause(self, wanted: Wanted, proposal: Proposal) -> tuple[Cause, int]:
         """Why live differed, and how many of the writes undid what somebody else had written."""
@@ -289,6 +292,15 @@ class Rounds:
                 return f"the last good state could not be kept: {error}"
         self._unsaved, self._forced = False, ""
         return ""
+
+
+def _makes_facts(plan: Plan) -> bool:
+    """Whether carrying it out may change facts, so that everything has to be looked at again.
+
+    Otherwise it has converged: what was written was read back by the datapath, and all else was
+    read in this round.
+    """
+    return bool(plan.diff.interfaces or plan.diff.links or plan.diff.programs)
 
 
 def _reasons(plan: Plan) -> str:

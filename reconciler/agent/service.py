@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from reconciler.agent.outcome import describe
 from reconciler.agent.report import RoundReport, Verdict
 from reconciler.agent.round import Rounds
 from reconciler.agent.server import Answers, Server
+from reconciler.agent.shared import SharedDatapath
 from reconciler.agent.status import Status, stamp
-from reconciler.agent.store import Store, replace
+from reconciler.agent.store import STATUS, Store, replace
 from reconciler.agent.wakes import Wake, WakeQueue
 from reconciler.agent.wanted import RepositorySource
 from reconciler.agent.watch import Folder, FolderWatch, any_name, repository_folders
@@ -34,7 +36,6 @@ from reconciler.plan.lines import amounts, short
 
 LOG = logging.getLogger("reconciler.agent")
 
-STATUS = "status.json"
 PATIENCE = 590.0  # seconds that a request waits for its round
 
 
@@ -63,7 +64,8 @@ class Service:
     def __init__(
         self, config: Config, datapath: Datapath, clock: Clock, ready: Callable[[], None]
     ) -> None:
-        self._config, self._datapath, self._clock, self._ready = config, datapath, clock, ready
+        self._config, self._clock, self._ready = config, clock, ready
+        self._datapath = SharedDatapath(datapath)
         self._wakes = WakeQueue(clock)
         self._stopping = False
         self._source = RepositorySource(config.git_source, config.host)
@@ -87,7 +89,7 @@ class Service:
             )
             if trouble := rounds.load():
                 LOG.warning("%s", trouble)
-            answers = Answers(lambda: self._document, self._metrics, self._apply)
+            answers = Answers(self._answer_status, self._metrics, self._apply)
             server = Server(config.run_dir, config.metrics, answers)
             stack.callback(server.stop)
             server.start()
@@ -130,6 +132,10 @@ class Service:
             text = json.dumps(self._document, indent=1).encode()
             replace(self._config.run_dir / STATUS, text, durable=False)
         self._ready()
+
+    def _answer_status(self) -> dict[str, Any]:
+        traffic = self._traffic()
+        return {**self._document, "traffic": None if traffic is None else asdict(traffic)}
 
     def _metrics(self) -> bytes:
         from reconciler.agent.metrics import exposition

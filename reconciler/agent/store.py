@@ -21,6 +21,7 @@ from reconciler.plan.guards import Inventory
 FORMAT = 1
 LAST_GOOD = "last-good.json"
 FORCED = "forced.json"
+STATUS = "status.json"  # in the run folder
 COPIES = "copies"  # of remote repositories; reconciler.source fills it
 
 

@@ -1,0 +1,43 @@
+"""SharedDatapath: one datapath for the loop and for whoever asks for counters, a call at a time."""
+
+from __future__ import annotations
+
+import threading
+
+from reconciler.compile.facts import Facts
+from reconciler.compile.state import HostState
+from reconciler.datapath.protocol import Datapath, Report, Traffic
+from reconciler.plan.plan import Plan
+
+
+class SharedDatapath:
+    """A Datapath that threads may share: each call has it to itself."""
+
+    def __init__(self, datapath: Datapath) -> None:
+        self._datapath = datapath
+        self._lock = threading.Lock()
+
+    def facts(self, desired: HostState) -> Facts:
+        """See Datapath."""
+        with self._lock:
+            return self._datapath.facts(desired)
+
+    def read(self) -> HostState:
+        """See Datapath."""
+        with self._lock:
+            return self._datapath.read()
+
+    def apply(self, plan: Plan) -> Report:
+        """See Datapath."""
+        with self._lock:
+            return self._datapath.apply(plan)
+
+    def traffic(self) -> Traffic:
+        """See Datapath."""
+        with self._lock:
+            return self._datapath.traffic()
+
+    def remove(self) -> None:
+        """See Datapath."""
+        with self._lock:
+            self._datapath.remove()

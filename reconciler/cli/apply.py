@@ -1,0 +1,158 @@
+"""`reconciler apply`: write what differs on this host, now, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli.common import emit, emit_json, note, output_option, progress
+from reconciler.cli.exits import Exit, Failure
+from reconciler.cli.here import PLACES, REPOSITORY, Here, here_options, open_datapath
+
+if TYPE_CHECKING:
+    from reconciler.agent.config import Config
+    from reconciler.agent.wanted import FileSource, Source
+
+EXITS = {
+    "converged": Exit.OK,
+    "held": Exit.REFUSED,
+    "stale": Exit.STALE,
+    "partly": Exit.PARTLY,
+    "failed": Exit.ERROR,
+    "invalid": Exit.ERROR,
+    "unreadable": Exit.ERROR,
+}
+
+
+@click.command(name="apply")
+@here_options(REPOSITORY, PLACES)
+@click.option(
+    "--from",
+    "origin",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Apply this host state, from `compile` or `show`, instead of a commit.",
+)
+@click.option(
+    "--force", default="", metavar="DIGEST", help="Apply the refused plan of this digest."
+)
+@output_option("text", "json")
+def command(
+    here: Here,
+    origin: Path | None,
+    force: str,
+    output: str,
+) -> Exit:
+    """Write what differs on this host.
+
+    Applies the newest commit, through the host's agent if one runs. A plan that a guard refuses is
+    applied only if --force names its digest, and the plan is still that one.
+
+    \b
+    Example:
+      reconciler apply --config /etc/reconciler/edge-1.yaml
+      reconciler apply --host edge-1 --from edge-1.json
+      reconciler apply --host edge-1 --force 0123456789abcdef
+    """
+    state = _read_state(origin) if origin else None
+    config = here.configuration(repository=False, host=state.host if state else "")
+    if state and state.host != config.host:
+        raise Failure(f"{origin}: is the state of host {state.host}, this is host {config.host}")
+    done = _apply(config, state, force)
+    if output == "json":
+        emit_json(done)
+    else:
+        _show(done)
+    return EXITS[done["outcome"]]
+
+
+def _apply(config: Config, state: FileSource | None, force: str) -> dict[str, Any]:
+    """By this process if it gets the lock, else by the agent that holds it."""
+    from reconciler.agent import client
+    from reconciler.agent.lock import AgentRunningError, HostLock
+
+    lock = HostLock(config.run_dir, config.host)
+    try:
+        lock.take()
+    except AgentRunningError as error:
+        if state is not None:
+            raise Failure(
+                f"host {config.host}: the agent (process {error.pid}) follows a repository and "
+                f"would undo this at once; stop it first"
+            ) from None
+        try:
+            with progress(f"asking the agent of {config.host}"):
+                return client.apply(config.run_dir, force)
+        except (client.NoAgentError, ValueError) as trouble:
+            raise Failure(f"{error}\n{trouble}") from None
+    except OSError as error:
+        raise Failure(f"{config.run_dir}: {error.strerror}; run it as root") from None
+    with lock:
+        return _run_round(config, state, force)
+
+
+def _run_round(config: Config, state: FileSource | None, force: str) -> dict[str, Any]:
+    from reconciler.agent.clock import SystemClock
+    from reconciler.agent.outcome import describe
+    from reconciler.agent.round import Ask, Rounds
+    from reconciler.agent.store import Store
+    from reconciler.agent.wanted import RepositorySource
+    from reconciler.source.errors import SourceError
+
+    source: Source
+    trouble = ""
+    if state is not None:
+        source = state
+    elif config.repository:
+        source = repository = RepositorySource(config.git_source, config.host)
+        try:
+            with progress(f"reading {config.repository}"):
+                repository.fetch()
+        except SourceError as error:
+            trouble = str(error)
+    else:
+        raise click.UsageError(
+            "which repository? name it by --repo, a configuration by --config, or a state by --from"
+        )
+    datapath = open_datapath(config)
+    rounds = Rounds(source, datapath, Store(config.state_dir), config.limits, SystemClock())
+    if unreadable := rounds.load():
+        note(unreadable)
+    with progress("applying"):
+        report = rounds.run(("request",), Ask(force, trouble, shown=True))
+    return describe(report)
+
+
+def _read_state(path: Path) -> FileSource:
+    from reconciler.agent.wanted import FileSource
+    from reconciler.compile.serial import SerialError
+
+    try:
+        return FileSource(path, path.read_bytes())
+    except OSError as error:
+        raise Failure(f"{path}: {error.strerror}") from None
+    except (SerialError, UnicodeDecodeError) as error:
+        raise Failure(f"{path}: {error}") from None
+
+
+def _show(done: dict[str, Any]) -> None:
+    """The plan is the result; what went wrong stands beside it."""
+    for each in done.get("messages", ()):
+        note(each)
+    if done.get("plan"):
+        emit(done["plan"])
+    elif done["outcome"] == "converged":
+        emit("No changes. The host is as it should be.")
+    if done["outcome"] not in ("converged", "held"):
+        note(f"error: {_ENDINGS[done['outcome']]}")
+
+
+_ENDINGS = {
+    "stale": "the plan is another one by now; look at it, and name its digest",
+    "partly": "applied in part; run it again, or let the agent complete it",
+    "failed": "nothing was applied",
+    "invalid": "the newest commit has problems; what was good before stays in force",
+    "unreadable": "the newest commit is not known; what was good before stays in force",
+}

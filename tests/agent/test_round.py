@@ -1,0 +1,367 @@
+"""Rounds against real commits: what is enforced after each, and what is said of it."""
+
+import shutil
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from reconciler.agent.report import Cause, Result, Verdict
+from reconciler.compile.facts import Device
+from reconciler.plan.diff import diff
+from tests.agent.fake import HOST, Machine
+from tests.agent.network import OTHER, VPC, git, manifest
+
+
+def damage(machine: Machine) -> int:
+    """Take all rows out of a table, as a stranger would; how many."""
+    table = machine.datapath.read().tables["endpoints"]
+    machine.datapath.delete(table)
+    return len(table)
+
+
+def test_first_round_applies_the_newest_commit(machine: Machine) -> None:
+    report = machine.round()
+    assert (report.newest.verdict, report.newest.revision) == ("accepted", machine.network.first)
+    assert (report.enforced.result, report.enforced.cause) == (Result.CONVERGED, Cause.PENDING)
+    assert machine.endpoints == {"shop/web-1", "shop/web-2"}
+
+
+def test_rows_that_need_a_new_interface_are_written_in_the_same_round(machine: Machine) -> None:
+    report = machine.round()
+    assert not report.enforced.waiting
+    assert report.enforced.rows["interfaces"] == 2
+
+
+def test_second_round_writes_nothing(machine: Machine) -> None:
+    machine.round()
+    report = machine.round()
+    assert report.enforced.counts.total == 0
+    assert report.enforced.cause is Cause.NONE
+
+
+def test_drift_round_neither_reads_nor_compiles_the_commit_again(machine: Machine) -> None:
+    assert {"snapshot", "validate", "compile"} <= machine.round().phases.keys()
+    assert machine.round().phases.keys() == {"resolve", "facts", "read", "plan"}
+
+
+def test_new_commit_is_applied_and_is_the_measure_from_then_on(machine: Machine) -> None:
+    machine.round()
+    machine.network.endpoints(3)
+    commit = machine.network.push()
+    report = machine.round()
+    assert (report.enforced.revision, report.enforced.cause) == (commit, Cause.PENDING)
+    assert "shop/web-3" in machine.endpoints
+    good = machine.store.load()
+    assert good is not None
+    assert good.revision == commit
+
+
+def test_invalid_commit_leaves_the_last_good_one_in_force_and_heals_its_drift(
+    machine: Machine,
+) -> None:
+    machine.round()
+    machine.network.write("endpoints.yaml", "kind: Endpoint")
+    commit = machine.network.push()
+    rows = damage(machine)
+    report = machine.round()
+    assert (report.newest.verdict, report.newest.revision) == (Verdict.INVALID, commit)
+    assert all(line.startswith("endpoints.yaml:") for line in report.newest.problems)
+    assert report.enforced.revision == machine.network.first
+    assert (report.enforced.cause, report.enforced.drift) == (Cause.DRIFT, rows)
+    assert machine.endpoints == {"shop/web-1", "shop/web-2"}
+
+
+def test_any_problem_of_the_commit_prevents_every_plan(machine: Machine) -> None:
+    """Also one that has nothing to do with this host."""
+    machine.round()
+    machine.network.endpoints(3)
+    machine.network.write("other.yaml", "not: [a manifest")
+    machine.network.push()
+    machine.round()
+    assert "shop/web-3" not in machine.endpoints
+
+
+def test_empty_commit_is_held_and_drift_from_the_last_good_one_is_healed(machine: Machine) -> None:
+    machine.round()
+    git("rm", "--quiet", "-r", ".", at=machine.network.clone)
+    machine.network.push()
+    rows = damage(machine)
+    report = machine.round()
+    assert report.newest.verdict is Verdict.HELD
+    assert "no manifests" in report.newest.refusals[0]
+    assert report.newest.digest in report.newest.remedy
+    assert (report.enforced.cause, report.enforced.drift) == (Cause.DRIFT, rows)
+    assert machine.endpoints == {"shop/web-1", "shop/web-2"}
+
+
+def test_commit_that_forgets_this_host_is_held_and_says_so(machine: Machine) -> None:
+    machine.round()
+    text = (machine.network.clone / "base.yaml").read_text()
+    machine.network.write("base.yaml", *[t for t in text.split("\n---\n") if HOST not in t])
+    (machine.network.clone / "endpoints.yaml").unlink()
+    machine.network.push()
+    report = machine.round()
+    assert report.newest.verdict is Verdict.HELD
+    assert any(HOST in line for line in report.newest.refusals)
+    assert machine.endpoints == {"shop/web-1", "shop/web-2"}
+
+
+def test_host_that_no_commit_knows_is_held_from_the_start(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, named="edge-7")
+    report = machine.round()
+    assert report.newest.verdict is Verdict.HELD
+    assert (
+        report.newest.refusals[0] == "GRD1002: the commit has no Host edge-1; it has 2 other hosts"
+    )
+    assert report.enforced.result is Result.NOTHING
+
+
+def test_mass_deletion_elsewhere_holds_no_host_that_it_does_not_touch(machine: Machine) -> None:
+    network = machine.network
+    network.base(bounce=False, divide=False)
+    far = manifest("Network", "far", {"vpc": VPC, "cidrs": ["10.1.9.0/24"]})
+    network.write("far.yaml", far, *(network.endpoint(n, "far", OTHER) for n in range(20)))
+    network.push()
+    machine.round()
+    network.write("far.yaml", far)
+    network.push()
+    report = machine.round()
+    assert (report.newest.verdict, report.enforced.counts.total) == (Verdict.ACCEPTED, 0)
+
+
+def test_host_that_is_declared_foreign_is_not_emptied_unasked(machine: Machine) -> None:
+    machine.round()
+    machine.network.base(managed=False)
+    (machine.network.clone / "endpoints.yaml").unlink()
+    machine.network.push()
+    report = machine.round()
+    assert report.newest.verdict is Verdict.HELD
+    assert any("managed: false" in line for line in report.newest.refusals)
+
+
+def test_many_deletions_are_held_until_their_digest_is_forced(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, endpoints=12)
+    machine.round()
+    machine.network.endpoints(4)
+    commit = machine.network.push()
+    held = machine.round()
+    assert held.newest.verdict is Verdict.HELD
+    assert len(machine.endpoints) == 12
+    done = machine.round(force=held.newest.digest)
+    assert (done.newest.verdict, done.enforced.revision) == (Verdict.ACCEPTED, commit)
+    assert len(machine.endpoints) == 4
+
+
+def test_force_of_another_digest_is_stale_and_writes_nothing(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, endpoints=12)
+    machine.round()
+    machine.network.endpoints(4)
+    machine.network.push()
+    held = machine.round(force="0123456789abcdef")
+    assert held.newest.verdict is Verdict.HELD
+    assert held.newest.stale
+    assert len(machine.endpoints) == 12
+
+
+def test_held_commit_is_not_tried_again_when_its_guard_would_let_it_pass(tmp_path: Path) -> None:
+    """Held is an end state: it takes another commit or a force, not a change of what is live."""
+    machine = Machine(tmp_path, endpoints=12)
+    machine.round()
+    machine.network.endpoints(4)
+    machine.network.push()
+    assert machine.round().newest.verdict is Verdict.HELD
+    for each in machine.datapath.read().interfaces[:6]:
+        machine.datapath.drop(each)
+    assert machine.round().newest.verdict is Verdict.HELD
+    assert len(machine.endpoints) == 12
+
+
+def test_commit_that_undoes_a_held_one_is_applied(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, endpoints=12)
+    machine.round()
+    machine.network.endpoints(4)
+    machine.network.push()
+    machine.round()
+    machine.network.endpoints(13)
+    machine.network.push()
+    assert machine.round().newest.verdict is Verdict.ACCEPTED
+    assert len(machine.endpoints) == 13
+
+
+def test_forced_plan_that_was_killed_is_completed_by_the_next_agent(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, endpoints=12)
+    machine.round()
+    machine.network.endpoints(4)
+    commit = machine.network.push()
+    digest = machine.round().newest.digest
+    apply = machine.datapath.apply
+    machine.datapath.apply = _dies  # type: ignore[method-assign, assignment]
+    with suppress(KeyboardInterrupt):
+        machine.round(force=digest)
+    machine.datapath.apply = apply  # type: ignore[method-assign]
+    machine.restart()
+    report = machine.round()
+    assert (report.enforced.revision, report.enforced.result) == (commit, Result.CONVERGED)
+    assert len(machine.endpoints) == 4
+
+
+def _dies(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_force_is_for_once_and_not_for_the_same_commit_later(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, endpoints=12)
+    machine.round()
+    machine.network.endpoints(4)
+    commit = machine.network.push()
+    machine.round(force=machine.round().newest.digest)
+    machine.network.endpoints(12)
+    machine.network.push()
+    machine.round()
+    git("reset", "--quiet", "--hard", commit, at=machine.network.clone)
+    git("push", "--quiet", "--force", "origin", "main", at=machine.network.clone)
+    assert machine.round().newest.verdict is Verdict.HELD
+    assert len(machine.endpoints) == 12
+
+
+def test_repository_that_is_gone_stops_no_healing(machine: Machine) -> None:
+    machine.round()
+    shutil.rmtree(machine.network.bare)
+    rows = damage(machine)
+    report = machine.round()
+    assert report.newest.verdict is Verdict.UNREADABLE
+    assert str(machine.network.bare) in report.newest.error
+    assert report.failed
+    assert (report.enforced.result, report.enforced.drift) == (Result.CONVERGED, rows)
+
+
+def test_agent_that_starts_without_its_repository_enforces_the_last_good_state(
+    machine: Machine,
+) -> None:
+    machine.round()
+    shutil.rmtree(machine.network.bare)
+    rows = damage(machine)
+    assert machine.restart() == ""
+    report = machine.round()
+    assert report.enforced.revision == machine.network.first
+    assert (report.enforced.cause, report.enforced.drift) == (Cause.DRIFT, rows)
+
+
+def test_agent_without_any_good_state_writes_nothing(machine: Machine) -> None:
+    shutil.rmtree(machine.network.bare)
+    report = machine.round()
+    assert report.enforced.result is Result.NOTHING
+    assert not diff(machine.datapath.read(), machine.datapath.read())
+    assert not machine.endpoints
+
+
+def test_last_good_state_that_cannot_be_read_is_said_and_replaced(
+    machine: Machine, tmp_path: Path
+) -> None:
+    machine.round()
+    head = tmp_path / "state" / "last-good.json"
+    head.write_bytes(head.read_bytes()[:20])
+    assert "last-good.json" in machine.restart()
+    assert machine.round().enforced.result is Result.CONVERGED
+    assert machine.restart() == ""
+
+
+def test_restart_takes_over_what_is_live_without_a_write(machine: Machine) -> None:
+    machine.round()
+    machine.restart()
+    assert machine.round().enforced.counts.total == 0
+
+
+def test_host_that_lost_everything_is_restored_and_that_is_no_drift(machine: Machine) -> None:
+    machine.round()
+    machine.datapath.remove()
+    machine.restart()
+    report = machine.round()
+    assert (report.enforced.cause, report.enforced.drift) == (Cause.RESTORED, 0)
+    assert machine.endpoints == {"shop/web-1", "shop/web-2"}
+
+
+def test_next_hop_with_another_mac_is_followed_and_is_no_drift(machine: Machine) -> None:
+    machine.round()
+    around = machine.datapath.around
+    around.next_hops = {
+        to: replace(hop, mac=b"\2\0\0\0\0\x77") for to, hop in around.next_hops.items()
+    }
+    assert machine.rounds.facts_moved()
+    report = machine.round()
+    assert (report.enforced.cause, report.enforced.drift) == (Cause.FACTS, 0)
+    assert report.enforced.changed["table next_hops"].change == 1
+    assert not machine.rounds.facts_moved()
+
+
+def test_missing_underlay_interface_is_waited_for_and_taken_up(machine: Machine) -> None:
+    device = machine.datapath.around.devices.pop("eth0")
+    report = machine.round()
+    assert report.enforced.result is Result.CONVERGED
+    assert any("eth0" in each.fact for each in report.enforced.waiting)
+    machine.datapath.around.devices["eth0"] = device
+    assert machine.rounds.facts_moved()
+    assert not machine.round().enforced.waiting
+
+
+def test_missing_namespace_makes_its_endpoint_wait_and_the_others_not(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.datapath._create_netns = False
+    machine.datapath.around.namespaces.add("shop.web-1")
+    report = machine.round()
+    assert report.enforced.result is Result.CONVERGED
+    assert machine.endpoints == {"shop/web-1"}
+    assert {each.origin for each in report.enforced.waiting} == {"Endpoint shop/web-2"}
+    machine.datapath.around.namespaces.add("shop.web-2")
+    assert machine.rounds.facts_moved()
+    assert not machine.round().enforced.waiting
+    assert machine.endpoints == {"shop/web-1", "shop/web-2"}
+
+
+def test_interface_that_somebody_deleted_is_made_again(machine: Machine) -> None:
+    machine.round()
+    name = machine.datapath.read().interfaces[0].name
+    machine.datapath.around.devices.pop(name)
+    assert machine.rounds.facts_moved()
+    report = machine.round()
+    assert (report.enforced.result, report.enforced.cause) == (Result.CONVERGED, Cause.DRIFT)
+    assert machine.endpoints == {"shop/web-1", "shop/web-2"}
+
+
+def test_interface_of_a_stranger_fails_that_step_and_says_which(machine: Machine) -> None:
+    machine.round()
+    taken = machine.datapath.read().interfaces[0]
+    machine.datapath.remove()
+    machine.datapath.around.devices[taken.name] = Device(9, b"\2\0\0\0\0\x09", 1500, True)
+    report = machine.round()
+    assert report.enforced.result is Result.PARTLY
+    assert taken.name in report.enforced.error
+    assert report.enforced.hopeless
+
+
+def test_stop_in_the_middle_is_completed_by_the_next_round(machine: Machine) -> None:
+    machine.stopping = True
+    assert machine.round().enforced.result is Result.STOPPED
+    machine.stopping = False
+    assert machine.round().enforced.result is Result.CONVERGED
+
+
+def test_moved_tells_of_another_commit_and_of_nothing_else(machine: Machine) -> None:
+    machine.round()
+    assert not machine.rounds.moved()
+    machine.network.push()
+    assert machine.rounds.moved()
+    machine.round()
+    assert not machine.rounds.moved()
+
+
+def test_a_commit_that_changes_nothing_here_writes_nothing_and_is_the_last_good(
+    machine: Machine,
+) -> None:
+    machine.round()
+    commit = machine.network.push()
+    report = machine.round()
+    assert report.enforced.counts.total == 0
+    good = machine.store.load()
+    assert good is not None
+    assert good.revision == commit
