@@ -9,6 +9,7 @@ from reconciler.manifest.document import Document
 from reconciler.manifest.problem import Finding
 from reconciler.model.endpoints import read_endpoints
 from reconciler.model.hosts import read_hosts
+from reconciler.model.limits import check_endpoints, check_hosts, check_networks
 from reconciler.model.networks import read_networks, read_vpcs
 from reconciler.model.references import Targets, Unread, by_kind
 from reconciler.model.report import Report
@@ -54,6 +55,9 @@ def build(documents: Iterable[Document], unread: Unread = NOTHING) -> Built:
         vpcs,
         report,
     )
+    check_hosts(host_targets.documents, report)
+    check_networks(network_targets.documents, networks, vpcs, report)
+    check_endpoints(kinds.get("Endpoint", ()), endpoints, hosts, networks, report)
     findings = tuple(sorted(report.findings))
     if report.failed or unread:
         return Built(None, findings)

@@ -1,5 +1,6 @@
 """From manifests to a topology: defaults, references, order, and what is not reported twice."""
 
+from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 
 import numpy as np
@@ -7,8 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.abi.generated import Limit
+from reconciler.manifest.document import Document
 from reconciler.model.build import build
 from reconciler.model.topology import AttachKind, Attachment, Placement, Topology, packed
+from reconciler.source.package import schemas
+from tests.compile import topologies
 from tests.model.repository import (
     BASE,
     HOSTS,
@@ -305,3 +310,54 @@ def test_everything_is_sorted_by_its_qualified_name() -> None:
     names = [f"{each.namespace}/{each.name}" for each in topology(files).networks]
     assert names == sorted(names) == ["a-b/a", "a/b", "a/z", "shop/web"]
     assert topology(files).networks[0].cidrs == (ip_network("10.1.0.0/16"),)
+
+
+def too_many(documents: Iterable[Document]) -> list[tuple[str, str]]:
+    """The places and messages of what is beyond a limit."""
+    found = build(documents).findings
+    return [(each.pointer, each.message) for each in found if each.code == "NET1020"]
+
+
+def test_more_hosts_than_the_tables_hold_are_refused() -> None:
+    documents = [topologies.host(number, zones=1) for number in range(Limit.HOSTS + 1)]
+    assert too_many(documents[1:]) == []
+    assert too_many(documents) == [
+        (
+            "/metadata/name",
+            "16385 hosts are more than the 16384 that a cluster can have; split the cluster",
+        )
+    ]
+
+
+def test_more_endpoints_than_a_host_can_have_are_refused() -> None:
+    documents = topologies.regular(1, 40, Limit.INTERFACES + 5)
+    assert too_many(documents) == [
+        (
+            "/spec/host",
+            "host h0000 has more than the 16384 endpoints that a host can have; "
+            "move some to other hosts",
+        )
+    ]
+    assert too_many(documents[:-5]) == []
+
+
+def test_more_networks_of_a_vpc_than_a_divider_holds_are_refused() -> None:
+    documents = topologies.regular(1, 0, 0)
+    base = int(ip_address("10.0.0.0"))
+    for number in range(Limit.NETWORKS // 64 + 1):
+        cidrs = [f"{ip_address(base + (number * 64 + each) * 4)}/30" for each in range(64)]
+        spec = {"vpc": "shop", "cidrs": cidrs}
+        documents.append(topologies.document("Network", "shop", f"n{number:05}", spec))
+    assert too_many(documents) == [
+        (
+            "/metadata/name",
+            "VPC shop/shop has more than the 65536 CIDRs of networks that a divider can hold; "
+            "use wider ones",
+        )
+    ]
+
+
+def test_the_schemas_allow_as_many_hosts_in_a_set_as_the_tables_do() -> None:
+    for kind, role in (("VPC", "dividers"), ("Network", "bouncers")):
+        properties = schemas()[kind]["properties"]["spec"]["properties"]
+        assert properties[role]["properties"]["count"]["maximum"] == Limit.SET

@@ -359,7 +359,8 @@ def test_the_problem_is_reported_with_its_place_and_remedy(name: str) -> None:
 
 def test_every_code_of_references_and_numbers_has_a_case() -> None:
     seen = {line.split()[1] for _, expected in CASES.values() for line in expected}
-    assert seen == {code for code in CODES if code.startswith(("REF", "NET"))}
+    elsewhere = {"NET1020"}  # takes thousands of manifests: test_build.py
+    assert seen | elsewhere == {code for code in CODES if code.startswith(("REF", "NET"))}
 
 
 def test_a_salt_resolves_a_clash_of_network_numbers() -> None:
