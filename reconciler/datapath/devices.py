@@ -7,9 +7,8 @@ already are only read. What cannot be made yet is waiting: its namespace may app
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from pyroute2 import IPRoute, NetlinkError
 
 from reconciler.compile.state import Interface, InterfaceKind
 from reconciler.datapath import peers
+from reconciler.datapath import rtnetlink as rt
 from reconciler.datapath.errors import HostError, TransientError
 from reconciler.datapath.netlink import (
     ADDRGEN_NONE,
@@ -28,6 +28,7 @@ from reconciler.datapath.netlink import (
     net_device,
     net_devices,
     netns_exists,
+    netns_number,
     netns_path,
 )
 from reconciler.datapath.pins import Noted, Pins
@@ -87,42 +88,47 @@ class Devices:
 
     def ensure(self, wanted: Interface) -> None:
         """Make the interface, or repair what differs. Twice is once."""
-        with attempting(f"interface {wanted.name}"), IPRoute() as route:
+        with attempting(f"interface {wanted.name}"), rt.Socket() as route:
             device = net_device(route, wanted.name)
             if wanted.kind is InterfaceKind.EXISTING:
                 if device is None:
                     raise NotReadyError(f"interface {wanted.name} does not exist")
                 self._write_note(wanted)
                 return
-            note = self._note(wanted.name)
-            if device is not None and not self._ours(device, note):
+            if device is not None and not self._ours(device, self._note(wanted.name)):
                 raise ForeignInterfaceError(
                     f"interface {wanted.name} exists and is not ours; rename or delete it"
                 )
             path = self._ready_netns(wanted)
             if device is not None and not self._holds(route, device, path, wanted.peer):
-                route.link("del", index=device.ifindex)  # its peer is elsewhere, or renamed
+                _delete(device)  # its peer is elsewhere, or renamed
                 device = None
             self._write_note(wanted)  # from here on it is ours, even half made
             if device is None:
-                device = self._create(route, wanted, path)
-            self._repair_outer(route, wanted, device)
+                _create(wanted, path)
+                device = net_device(route, wanted.name)
+            if device is None:
+                raise NotReadyError(f"interface {wanted.name} went away while it was made")
+            self._repair_outer(wanted, device)
         with attempting(f"interface {wanted.name}: {wanted.peer} in {wanted.netns or 'the host'}"):
-            inside(path, lambda: _repair_inner(wanted))
+            try:
+                inside(path, lambda: peers.repair(wanted))
+            except LookupError as error:
+                raise NotReadyError(f"interface {wanted.peer} went away") from error
 
     def remove(self, name: str) -> None:
         """Delete one of our veth pairs, or forget an interface that existed before."""
         note = self._note(name)
-        with attempting(f"interface {name}"), IPRoute() as route:
+        with attempting(f"interface {name}"), rt.Socket() as route:
             device = net_device(route, name)
             existing = note and note["kind"] == InterfaceKind.EXISTING
             if device is not None and not existing and self._ours(device, note):
-                route.link("del", index=device.ifindex)
+                _delete(device)
         self._pins.forget(Noted.INTERFACE, name)
 
     def remove_all(self) -> None:
         """Delete every veth pair of ours and forget the rest."""
-        with attempting("interfaces"), IPRoute() as route:
+        with attempting("interfaces"), rt.Socket() as route:
             found = net_devices(route)
         for name in {*self._pins.notes(Noted.INTERFACE), *found}:
             note = self._note(name)
@@ -160,14 +166,15 @@ class Devices:
             if self._create_netns and not wanted.netns.startswith("/"):
                 return ""
             return f"network namespace {wanted.netns}"
-        with attempting(f"interface {wanted.name}"), IPRoute() as route:
-            if device is not None and self._holds(route, device, path, wanted.peer):
+        note = self._note(wanted.name)
+        if device is not None and note is not None:  # perhaps it was made already
+            there = (note["netns"], note["peer"]) == (wanted.netns, wanted.peer)
+            if there and self._ours(device, note):
                 return ""
-            with suppress(FileNotFoundError):
-                taken = inside(path, lambda: _find(wanted.peer))
-                ours = device is not None and taken is not None and taken.peer == device.ifindex
-                if taken is None or ours:
-                    return ""
+        with attempting(f"interface {wanted.name}"), suppress(FileNotFoundError):
+            taken = inside(path, lambda: _find(wanted.peer))
+            if taken is None or (device is not None and taken.peer == device.ifindex):
+                return ""
         where = f"network namespace {wanted.netns}" if wanted.netns else "the host"
         return f"the name {wanted.peer} in {where}, which another interface has"
 
@@ -179,47 +186,14 @@ class Devices:
             make_netns(path, self._alias(wanted.endpoint))
         return path
 
-    def _holds(self, route: IPRoute, device: NetDevice, path: Path | None, peer: str) -> bool:
+    def _holds(self, route: rt.Socket, device: NetDevice, path: Path | None, peer: str) -> bool:
         """Whether the other end of our veth is the interface `peer` of that namespace."""
-        if path is None:
-            number = -1
-        else:
-            with path.open("rb") as netns:
-                number = route.get_netnsid(fd=netns.fileno())["nsid"]
-            if number is None or number < 0:
-                return False
-        if number != device.peer_netns:
+        if not _leads_to(route, device, path):
             return False
         other = inside(path, lambda: _find(peer))
         return other is not None and other.ifindex == device.peer
 
-    def _create(self, route: IPRoute, wanted: Interface, path: Path | None) -> NetDevice:
-        peer: dict[str, Any] = {
-            "ifname": wanted.peer,
-            "address": wanted.mac,
-            "mtu": wanted.mtu,
-        }
-        netns = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path is not None else None
-        if netns is not None:
-            peer["net_ns_fd"] = netns
-        try:
-            route.link("add", ifname=wanted.name, kind="veth", mtu=wanted.mtu, peer=peer)
-        except NetlinkError as error:
-            if error.code == errno.EEXIST:
-                where = wanted.netns or "the host"
-                raise NotReadyError(
-                    f"another interface in {where} is called {wanted.peer}"
-                ) from error
-            raise
-        finally:
-            if netns is not None:
-                os.close(netns)
-        made = net_device(route, wanted.name)
-        if made is None:
-            raise NotReadyError(f"interface {wanted.name} went away while it was made")
-        return made
-
-    def _repair_outer(self, route: IPRoute, wanted: Interface, device: NetDevice) -> None:
+    def _repair_outer(self, wanted: Interface, device: NetDevice) -> None:
         changes: dict[str, Any] = {}
         if device.alias != self._alias(wanted.endpoint):
             changes["ifalias"] = self._alias(wanted.endpoint)
@@ -231,7 +205,8 @@ class Devices:
         if not device.up:
             changes["state"] = "up"
         if changes:
-            route.link("set", index=device.ifindex, **changes)
+            with IPRoute() as route:
+                route.link("set", index=device.ifindex, **changes)
 
     def _read_veth(self, device: NetDevice, note: Mapping[str, Any]) -> Interface:
         live = Interface(
@@ -276,13 +251,41 @@ class Devices:
         path = netns_path(note["netns"], self._netns)
         if path is not None and not netns_exists(path):
             return None
-        with attempting(f"interface {device.name}"), IPRoute() as route:
+        with attempting(f"interface {device.name}"), rt.Socket() as route:
             try:
-                if not self._holds(route, device, path, note["peer"]):
+                if not _leads_to(route, device, path):
                     return None
-                return inside(path, lambda: _look(note["peer"]))
+                peer = inside(path, lambda: peers.look(note["peer"]))
             except FileNotFoundError:
                 return None  # the namespace went away meanwhile
+        return peer if peer is not None and peer.device.ifindex == device.peer else None
+
+
+def _leads_to(route: rt.Socket, device: NetDevice, path: Path | None) -> bool:
+    """Whether the other end of a veth is in that namespace."""
+    number = -1 if path is None else netns_number(route, path)
+    return number == device.peer_netns and (path is None or number >= 0)
+
+
+def _create(wanted: Interface, path: Path | None) -> None:
+    """The pair, its inner end where it belongs from the first moment."""
+    peer: dict[str, Any] = {"ifname": wanted.peer, "address": wanted.mac, "mtu": wanted.mtu}
+    with ExitStack() as stack:
+        if path is not None:
+            peer["net_ns_fd"] = stack.enter_context(path.open("rb")).fileno()
+        route = stack.enter_context(IPRoute())
+        try:
+            route.link("add", ifname=wanted.name, kind="veth", mtu=wanted.mtu, peer=peer)
+        except NetlinkError as error:
+            if error.code != errno.EEXIST:
+                raise
+            where = wanted.netns or "the host"
+            raise NotReadyError(f"another interface in {where} is called {wanted.peer}") from error
+
+
+def _delete(device: NetDevice) -> None:
+    with IPRoute() as route:
+        route.link("del", index=device.ifindex)
 
 
 def _whose(note: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,18 +293,5 @@ def _whose(note: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _find(name: str) -> NetDevice | None:
-    with IPRoute() as route:
+    with rt.Socket() as route:
         return net_device(route, name)
-
-
-def _look(name: str) -> peers.Peer | None:
-    with IPRoute() as route:
-        return peers.look(route, name)
-
-
-def _repair_inner(wanted: Interface) -> None:
-    with IPRoute() as route:
-        found = peers.look(route, wanted.peer)
-        if found is None:
-            raise NotReadyError(f"interface {wanted.peer} went away")
-        peers.repair(route, wanted, found)

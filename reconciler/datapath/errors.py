@@ -12,7 +12,7 @@ HostError                this host needs an operator
 TransientError           the next round may succeed
 ├── DisturbedError       a map changed under every attempt to read it        tables.py
 ├── NetlinkPassingError  the kernel refused because of what changes by itself  netlink.py
-├── NoAnswerError        netlink did not answer                              hops.py
+├── NoAnswerError        netlink did not answer                              rtnetlink.py
 ├── NotReadyError        an interface cannot be made yet                     devices.py
 ├── NoInterfaceError     the interface to attach to is not there             links.py
 └── NoProgramError       the program to attach was not loaded                links.py

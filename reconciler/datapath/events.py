@@ -67,7 +67,7 @@ class Events:
         _, _, _, index, flags, _ = rt.LINK.unpack_from(message.body)
         if message.kind == rt.DELLINK:
             return self._gone(("link", index))
-        found = dict(rt.attributes(message.body, rt.LINK.size))
+        found = rt.attributes(message.body, rt.LINK.size)
         facts = tuple(found.get(each) for each in (rt.IFLA_IFNAME, rt.IFLA_ADDRESS, rt.IFLA_MTU))
         return self._news(("link", index), (flags & rt.IFF_UP, *facts))
 
@@ -75,7 +75,7 @@ class Events:
         family, _, _, ifindex, state, _, _ = rt.NEIGHBOUR.unpack_from(message.body)
         if family != socket.AF_INET:
             return False
-        found = dict(rt.attributes(message.body, rt.NEIGHBOUR.size))
+        found = rt.attributes(message.body, rt.NEIGHBOUR.size)
         key = ("neighbour", ifindex, found.get(rt.NDA_DST))
         if message.kind == rt.DELNEIGH:
             return self._gone(key)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pyroute2 import IPRoute
 
 from reconciler.abi.digest import Known
 from reconciler.abi.generated import MAPS, HostFlag, Reason
@@ -24,6 +23,7 @@ from reconciler.compile.facts import Device, Facts, NextHop
 from reconciler.compile.programs import TRANSIT
 from reconciler.compile.state import OWNED_MAPS, HostName, HostState, Interface, Link, Program
 from reconciler.datapath import maps as kernel_maps
+from reconciler.datapath import rtnetlink as rt
 from reconciler.datapath import slots, tables
 from reconciler.datapath.apply import (
     Progress,
@@ -184,7 +184,7 @@ class KernelDatapath:
         return known.table if known is not None else self._read_table(name, maps)
 
     def _net_devices(self) -> dict[str, NetDevice]:
-        with attempting("reading interfaces"), IPRoute() as route:
+        with attempting("reading interfaces"), rt.Socket() as route:
             return net_devices(route)
 
     def _next_hops(
@@ -284,7 +284,7 @@ class _Kernel:
                 self._links.put_program(item, loaded)
             return ""
         if isinstance(item, Link):
-            with attempting(f"interface {item.interface}"), IPRoute() as route:
+            with attempting(f"interface {item.interface}"), rt.Socket() as route:
                 return self._links.attach(item, net_devices(route))
         self._devices.ensure(item)
         return ""

@@ -18,11 +18,8 @@ from reconciler.datapath.netlink import NetDevice
 from reconciler.datapath.pins import Noted, Pinned, Pins
 
 _FLAGS = {AttachMode.GENERIC: 1 << 1, AttachMode.NATIVE: 1 << 2, AttachMode.OFFLOAD: 1 << 3}
-_ATTACHED = {
-    "xdp": AttachMode.NATIVE,
-    "xdpgeneric": AttachMode.GENERIC,
-    "xdpoffload": AttachMode.OFFLOAD,
-}
+# IFLA_XDP_ATTACHED, enum of linux/if_link.h
+_ATTACHED = {1: AttachMode.NATIVE, 2: AttachMode.GENERIC, 3: AttachMode.OFFLOAD}
 _INSTEAD = {
     AttachMode.OFFLOAD: (AttachMode.NATIVE, AttachMode.GENERIC),
     AttachMode.NATIVE: (AttachMode.GENERIC,),

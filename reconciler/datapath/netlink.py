@@ -1,23 +1,23 @@
-"""Helpers over pyroute2: interfaces as values, work inside another namespace, errors sorted."""
+"""Interfaces as values, work inside another namespace, errors sorted by who can help."""
 
 from __future__ import annotations
 
 import errno
+import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pyroute2 import IPRoute, NetlinkError, netns
-from pyroute2.netlink.exceptions import NetlinkDumpInterrupted
 
+from reconciler.datapath import rtnetlink as rt
 from reconciler.datapath.errors import HostError, TransientError
 
-IFF_UP = 1
 ADDRGEN_NONE = 1  # IN6_ADDR_GEN_MODE_NONE
-_DUMPS = 5  # how often a dump that a change interrupted is repeated
 # The interface or namespace went away, or somebody else was faster: look again.
 _PASSING = (
     errno.ENODEV,
@@ -69,58 +69,60 @@ class NetDevice:
     alias: str
     peer: int  # ifindex of the other end of a veth, in its own namespace
     peer_netns: int  # this namespace's number for that of the other end; -1: the same
-    xdp_mode: str  # IFLA_XDP_ATTACHED, by the name that pyroute2 and iproute2 give it
+    xdp_mode: int  # IFLA_XDP_ATTACHED
     xdp_program: int  # id
     addrgen: int  # IFLA_INET6_ADDR_GEN_MODE; none where IPv6 is absent
 
 
-def net_devices(route: IPRoute) -> dict[str, NetDevice]:
+def net_devices(route: rt.Socket) -> dict[str, NetDevice]:
     """Every interface of the socket's namespace, by name."""
-    found = (_net_device(message) for message in dump(lambda: list(route.get_links())))
+    found = (_net_device(answer) for answer in route.dump(rt.GETLINK, _LINK + _NO_STATISTICS))
     return {each.name: each for each in found}
 
 
-def net_device(route: IPRoute, name: str) -> NetDevice | None:
+def net_device(route: rt.Socket, name: str) -> NetDevice | None:
     """One interface by name, or None."""
+    named = rt.attribute(rt.IFLA_IFNAME, name.encode() + b"\0")
     try:
-        return _net_device(next(iter(route.link("get", ifname=name))))
-    except NetlinkError as error:
-        if error.code == errno.ENODEV:
+        return _net_device(route.one(rt.GETLINK, _LINK + named + _NO_STATISTICS))
+    except OSError as error:
+        if error.errno == errno.ENODEV:
             return None
         raise
 
 
-def dump(ask: Callable[[], list[Any]]) -> list[Any]:
-    """The answer to a dump; asked again if a change interrupted it (NLM_F_DUMP_INTR)."""
-    for attempt in range(_DUMPS):
-        try:
-            return ask()
-        except NetlinkDumpInterrupted:
-            if attempt == _DUMPS - 1:
-                raise NetlinkPassingError("a netlink dump changed each time") from None
-    raise AssertionError("unreachable")
+def netns_number(route: rt.Socket, path: Path) -> int:
+    """By which number the socket's namespace knows another, -1 if it does not."""
+    with path.open("rb") as other:
+        asked = rt.attribute(rt.NETNSA_FD, other.fileno().to_bytes(4, sys.byteorder))
+        answer = route.one(rt.GETNSID, bytes(4) + asked)
+    return rt.number(rt.attributes(answer.body, 4).get(rt.NETNSA_NSID), -1)
 
 
-def _net_device(message: Any) -> NetDevice:
-    information = message.get_attr("IFLA_LINKINFO")
-    xdp = message.get_attr("IFLA_XDP")
-    families = message.get_attr("IFLA_AF_SPEC")
-    six = families.get_attr("AF_INET6") if families else None
-    addrgen = six.get_attr("IFLA_INET6_ADDR_GEN_MODE") if six else ADDRGEN_NONE
-    peer_netns = message.get_attr("IFLA_LINK_NETNSID")
+_LINK = rt.LINK.pack(0, 0, 0, 0, 0, 0)
+_NO_STATISTICS = rt.attribute(
+    rt.IFLA_EXT_MASK, rt.RTEXT_FILTER_SKIP_STATS.to_bytes(4, sys.byteorder)
+)
+
+
+def _net_device(message: rt.Message) -> NetDevice:
+    _, _, _, ifindex, flags, _ = rt.LINK.unpack_from(message.body)
+    found = rt.attributes(message.body, rt.LINK.size)
+    xdp = rt.attributes(found.get(rt.IFLA_XDP, b""))
+    six = rt.attributes(rt.attributes(found.get(rt.IFLA_AF_SPEC, b"")).get(socket.AF_INET6, b""))
     return NetDevice(
-        name=message.get_attr("IFLA_IFNAME"),
-        ifindex=message["index"],
-        mac=bytes.fromhex((message.get_attr("IFLA_ADDRESS") or "").replace(":", "")),
-        mtu=message.get_attr("IFLA_MTU") or 0,
-        up=bool(message["flags"] & IFF_UP),
-        kind=(information.get_attr("IFLA_INFO_KIND") or "") if information else "",
-        alias=message.get_attr("IFLA_IFALIAS") or "",
-        peer=message.get_attr("IFLA_LINK") or 0,
-        peer_netns=-1 if peer_netns is None else peer_netns,
-        xdp_mode=(xdp.get_attr("IFLA_XDP_ATTACHED") or "") if xdp else "",
-        xdp_program=(xdp.get_attr("IFLA_XDP_PROG_ID") or 0) if xdp else 0,
-        addrgen=ADDRGEN_NONE if addrgen is None else addrgen,
+        name=rt.text(found.get(rt.IFLA_IFNAME)),
+        ifindex=ifindex,
+        mac=found.get(rt.IFLA_ADDRESS, b""),
+        mtu=rt.number(found.get(rt.IFLA_MTU)),
+        up=bool(flags & rt.IFF_UP),
+        kind=rt.text(rt.attributes(found.get(rt.IFLA_LINKINFO, b"")).get(rt.IFLA_INFO_KIND)),
+        alias=rt.text(found.get(rt.IFLA_IFALIAS)),
+        peer=rt.number(found.get(rt.IFLA_LINK)),
+        peer_netns=rt.number(found.get(rt.IFLA_LINK_NETNSID), -1),
+        xdp_mode=xdp.get(rt.IFLA_XDP_ATTACHED, b"\0")[0],
+        xdp_program=rt.number(xdp.get(rt.IFLA_XDP_PROG_ID)),
+        addrgen=six.get(rt.IFLA_INET6_ADDR_GEN_MODE, bytes([ADDRGEN_NONE]))[0],
     )
 
 

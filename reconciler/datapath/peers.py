@@ -1,23 +1,24 @@
 """The inner end of an endpoint's veth, seen and set from inside the endpoint's own namespace.
 
-Every function here is called in that namespace (netlink.inside) with a netlink socket of it.
+Every function here is called by a thread that is in that namespace (netlink.inside).
 """
 
 from __future__ import annotations
 
 import ipaddress
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyroute2 import IPRoute
 from pyroute2.ethtool.ioctl import IoctlEthtool
 
 from reconciler.compile.state import Interface, Route
-from reconciler.datapath.netlink import NetDevice, dump, net_device
+from reconciler.datapath import rtnetlink as rt
+from reconciler.datapath.netlink import NetDevice, net_device
 
 _IFA_F_NODAD = 2
 _SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_NOWHERE = 0, 253, 255
-_RT_TABLE_MAIN, _RTN_UNICAST, _RTNH_F_ONLINK = 254, 1, 4
+_RT_TABLE_MAIN, _RTNH_F_ONLINK = 254, 4
 _RTPROT_KERNEL, _RTPROT_RA = 2, 9
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
@@ -33,23 +34,35 @@ class Peer:
     gro: bool
 
 
-def look(route: IPRoute, name: str) -> Peer | None:
+def look(name: str) -> Peer | None:
     """The interface `name`, or None."""
-    device = net_device(route, name)
-    if device is None:
-        return None
+    with rt.Socket() as route:
+        device = net_device(route, name)
+        if device is None:
+            return None
+        addresses, routes = _addresses(route, device.ifindex), _routes(route, device.ifindex)
     with Features(name) as features:
-        return Peer(
-            device,
-            _addresses(route, device.ifindex),
-            _routes(route, device.ifindex),
-            features.harmful(),
-            features.gro(),
-        )
+        return Peer(device, addresses, routes, features.harmful(), features.gro())
 
 
-def repair(route: IPRoute, wanted: Interface, found: Peer) -> None:
-    """Change what differs, and nothing else."""
+def repair(wanted: Interface) -> None:
+    """Change what differs, and nothing else; LookupError if the interface is not there."""
+    found = look(wanted.peer)
+    if found is None:
+        raise LookupError(wanted.peer)
+    if found != as_wanted(wanted, found):
+        with IPRoute() as route:
+            _repair(route, wanted, found)
+
+
+def as_wanted(wanted: Interface, found: Peer) -> Peer:
+    """What `look` would find if nothing had to be repaired."""
+    mac = bytes.fromhex(wanted.mac.replace(":", ""))
+    device = replace(found.device, mac=mac, mtu=wanted.mtu, up=True)
+    return Peer(device, wanted.addresses, wanted.routes, (), gro=True)
+
+
+def _repair(route: IPRoute, wanted: Interface, found: Peer) -> None:
     device = found.device
     changes: dict[str, object] = {}
     if device.mac.hex(":") != wanted.mac:
@@ -74,7 +87,8 @@ def _repair_addresses(route: IPRoute, wanted: Interface, found: Peer) -> None:
     for each in gone:
         route.addr("del", index=index, **_split(each))
     if gone:
-        present = _addresses(route, index)
+        with rt.Socket() as reader:
+            present = _addresses(reader, index)
     for each in sorted(set(wanted.addresses) - set(present)):
         flags = _IFA_F_NODAD if ":" in each else 0
         route.addr("add", index=index, flags=flags, **_split(each))
@@ -86,7 +100,8 @@ def _split(text: str) -> dict[str, object]:
 
 
 def _repair_routes(route: IPRoute, wanted: Interface, ifindex: int) -> None:
-    found = set(_routes(route, ifindex))  # now: addresses take routes with them
+    with rt.Socket() as reader:
+        found = set(_routes(reader, ifindex))  # now: addresses take routes with them
     for gone in sorted(found - set(wanted.routes)):
         route.route("del", **_arguments(gone, wanted, ifindex), scope=_SCOPE_NOWHERE)
     for new in sorted(set(wanted.routes) - found):
@@ -108,28 +123,33 @@ def _arguments(each: Route, wanted: Interface, ifindex: int) -> dict[str, object
     return arguments
 
 
-def _addresses(route: IPRoute, ifindex: int) -> tuple[str, ...]:
+def _addresses(route: rt.Socket, ifindex: int) -> tuple[str, ...]:
     """Those of wider scope than the link: IPv6 link-local ones are the kernel's own."""
     found = []
-    for message in dump(lambda: list(route.get_addr(index=ifindex))):
-        if message["scope"] < _SCOPE_LINK:
-            text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-            found.append(str(ipaddress.ip_interface(f"{text}/{message['prefixlen']}")))
+    for answer in route.dump(rt.GETADDR, rt.ADDRESS.pack(0, 0, 0, 0, 0)):
+        _, length, _, scope, index = rt.ADDRESS.unpack_from(answer.body)
+        if index == ifindex and scope < _SCOPE_LINK:
+            fields = rt.attributes(answer.body, rt.ADDRESS.size)
+            address = ipaddress.ip_address(fields.get(rt.IFA_LOCAL) or fields[rt.IFA_ADDRESS])
+            found.append(f"{address}/{length}")
     return tuple(sorted(found))
 
 
-def _routes(route: IPRoute, ifindex: int) -> tuple[Route, ...]:
+def _routes(route: rt.Socket, ifindex: int) -> tuple[Route, ...]:
     """Unicast routes of the main table that somebody added: neither the kernel nor a router."""
     found = []
-    for message in dump(lambda: list(route.get_routes(oif=ifindex, table=_RT_TABLE_MAIN))):
-        if message["type"] != _RTN_UNICAST or message["proto"] in (_RTPROT_KERNEL, _RTPROT_RA):
-            continue
-        target = message.get_attr("RTA_DST")
-        destination = "default"
-        if target and message["dst_len"]:
-            destination = str(ipaddress.ip_network(f"{target}/{message['dst_len']}"))
-        gateway = message.get_attr("RTA_GATEWAY")
-        found.append(Route(destination, str(ipaddress.ip_address(gateway)) if gateway else ""))
+    for answer in route.dump(rt.GETROUTE, rt.ROUTE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)):
+        _, length, _, _, table, protocol, _, kind, _ = rt.ROUTE.unpack_from(answer.body)
+        fields = rt.attributes(answer.body, rt.ROUTE.size)
+        if (
+            rt.number(fields.get(rt.RTA_OIF)) == ifindex
+            and table == _RT_TABLE_MAIN
+            and kind == rt.RTN_UNICAST
+            and protocol not in (_RTPROT_KERNEL, _RTPROT_RA)
+        ):
+            target, gateway = fields.get(rt.RTA_DST), fields.get(rt.RTA_GATEWAY)
+            destination = f"{ipaddress.ip_address(target)}/{length}" if target else "default"
+            found.append(Route(destination, str(ipaddress.ip_address(gateway)) if gateway else ""))
     return tuple(sorted(found))
 
 

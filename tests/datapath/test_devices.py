@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from pyroute2 import IPRoute
 
 from reconciler.compile.state import Interface, InterfaceKind, Route
 from reconciler.datapath.devices import Devices, ForeignInterfaceError, NotReadyError
 from reconciler.datapath.netlink import NetDevice, net_devices
 from reconciler.datapath.pins import Noted
+from reconciler.datapath.rtnetlink import Socket
 from tests.datapath.place import NETNS, Place, command
 
 
@@ -22,7 +22,7 @@ def devices(place: Place) -> Devices:
 
 
 def found() -> dict[str, NetDevice]:
-    with IPRoute() as route:
+    with Socket() as route:
         return net_devices(route)
 
 
