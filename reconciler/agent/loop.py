@@ -5,6 +5,7 @@ A single wake is acted on at once; what comes during a round and shortly after i
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,9 +13,11 @@ from dataclasses import dataclass, field
 from reconciler.agent.backoff import Backoff, Random, jittered
 from reconciler.agent.clock import Clock
 from reconciler.agent.fetch import Fetcher
-from reconciler.agent.report import RoundReport
+from reconciler.agent.report import RoundReport, unforeseen
 from reconciler.agent.round import Ask, Rounds
 from reconciler.agent.wakes import Event, Wake, Wakes
+
+LOG = logging.getLogger("reconciler.agent")
 
 WAITING = 0.5  # seconds between looks for what is waited for; netlink and inotify are quicker
 START_PATIENCE = 5.0  # seconds for a remote's first answer, before the last good state is enforced
@@ -134,7 +137,11 @@ class Agent:
         wakes = tuple(sorted({event.wake for event in events}))
         self._told_trouble = self._trouble
         ask = Ask(forced[-1] if forced else "", self._told_trouble, shown=bool(asking))
-        report = self._rounds.run(wakes, ask, min(pushes, default=None))
+        try:
+            report = self._rounds.run(wakes, ask, min(pushes, default=None))
+        except Exception as error:  # whatever it is, healing goes on
+            LOG.exception("a round ended in an error that nobody foresaw; please report it")
+            report = unforeseen(error, wakes, self._clock)
         self._ended = self._clock.monotonic()
         self._after(report, self._plan_next(report))
         for request in asking:

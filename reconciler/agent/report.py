@@ -104,6 +104,13 @@ class RoundReport:
         return broken or bool(self.newest.error) or bool(self.unsaved)
 
 
+def unforeseen(error: Exception, wakes: tuple[str, ...], clock: Clock) -> RoundReport:
+    """The report of a round that a defect ended."""
+    newest = Newest("", Verdict.UNREADABLE)
+    what = f"unforeseen {type(error).__name__}: {error}; please report it with the agent's log"
+    return RoundReport(clock.wall(), wakes, newest, Enforced("", Result.FAILED, error=what), {})
+
+
 class Phases:
     """Measures the phases of a round; one that occurs twice is added up.
 

@@ -122,7 +122,8 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self._open = False
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self.server_close()
 
     def _accept(self) -> None:
