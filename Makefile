@@ -7,7 +7,7 @@ DEV := $(VENV)/.installed-dev
 PIP_INSTALL := $(VENV)/bin/python -m pip --disable-pip-version-check -qq install --root-user-action=ignore
 LINTED := reconciler tests bpf scripts
 
-.PHONY: help demo test lint bpf abi bench lab venv wheel lock check-fresh clean
+.PHONY: help demo test lint bpf abi bench lab venv dev wheel lock check-fresh clean
 .PHONY: root packages-demo packages-test bpffs
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # apt and pip lock each other out
@@ -39,7 +39,9 @@ bench: root $(DEV) bpf bpffs  ## measure, and print the figures (root)
 lab: root $(PROJECT) bpf bpffs  ## bring sample-repo up as namespaces on this machine (root)
 	@$(VENV)/bin/reconciler lab up sample-repo
 
-venv: $(DEV)  ## make the virtual environment .venv with everything locked, tests' tools included
+venv: $(PROJECT)  ## make the virtual environment .venv with the command reconciler
+
+dev: $(DEV)  ## add the tools of lint and tests to .venv
 
 wheel: $(PROJECT) bpf  ## build the wheel, with schemas and compiled programs, into dist
 	@$(VENV)/bin/python -m pip --disable-pip-version-check -qq wheel --no-deps --no-build-isolation -w dist .
