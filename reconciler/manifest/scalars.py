@@ -125,7 +125,7 @@ def _construct(rules: YAML, kind: str, text: str) -> Any:
     make = getattr(rules.constructor, f"construct_yaml_{kind}")
     try:
         return make(ScalarNode(_TAG + kind, text))
-    except ValueError:  # `._` looks like a float of YAML 1.1, and is none
+    except (ValueError, IndexError):  # `._` and `-_` look like numbers of YAML 1.1, and are none
         return text
 
 
