@@ -71,12 +71,14 @@ def _repair(route: IPRoute, wanted: Interface, found: Peer) -> None:
         changes["mtu"] = wanted.mtu
     if not device.up:
         changes["state"] = "up"
-    if found.offloads or not found.gro:
-        with Features(device.name) as features:
-            features.settle()
-    _repair_addresses(route, wanted, found)
-    if changes:
-        route.link("set", index=device.ifindex, **changes)
+    with Features(device.name) as features:
+        features.leave_nothing_to_a_card()
+        _repair_addresses(route, wanted, found)
+        if changes:
+            route.link("set", index=device.ifindex, **changes)
+        # Last: only while this end is up does the other one learn that it may redirect into it
+        # (veth_set_features, seen up to 6.18).
+        features.enable_gro()
     _repair_routes(route, wanted, device.ifindex)
 
 
@@ -188,9 +190,16 @@ class Features:
         """Generic receive offload; on a veth it makes the NAPI run that redirected frames need."""
         return bool(self._found["rx-gro"])
 
-    def settle(self) -> None:
-        """Turn the harmful off and GRO on."""
-        for name in self.harmful():
+    def leave_nothing_to_a_card(self) -> None:
+        """Turn the harmful off."""
+        harmful = self.harmful()
+        for name in harmful:
             self._found[name] = False
-        self._found["rx-gro"] = True
-        self._tool.set_features(self._found)
+        if harmful:
+            self._tool.set_features(self._found)
+
+    def enable_gro(self) -> None:
+        """Turn GRO on."""
+        if not self.gro():
+            self._found["rx-gro"] = True
+            self._tool.set_features(self._found)
