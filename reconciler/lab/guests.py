@@ -16,6 +16,7 @@ from reconciler.abi.generated import Wire
 from reconciler.compile.host import compile_host
 from reconciler.compile.state import HostName, Interface
 from reconciler.datapath import peers
+from reconciler.datapath.netlink import inside
 from reconciler.lab import netns
 from reconciler.model.topology import AttachKind, Attachment, Topology
 
@@ -59,9 +60,5 @@ def plug(guest: Guest, host: Path, namespace: Path, mtu: int, mark: str) -> None
         index = route.link_lookup(ifname=guest.interface)[0]
         route.link("set", index=index, mtu=wanted.mtu, state="up")
 
-    def inside(route: IPRoute) -> None:
-        if found := peers.look(route, wanted.peer):
-            peers.repair(route, wanted, found)
-
     netns.talk(host, outside)
-    netns.talk(namespace, inside)
+    inside(namespace, lambda: peers.repair(wanted))
