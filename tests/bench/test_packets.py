@@ -14,6 +14,7 @@ from scapy.packet import Packet, Raw
 
 from reconciler.abi.generated import Reason, Stage
 from reconciler.datapath import libbpf
+from tests.bench.figures import Report
 from tests.bpf.frames import BLUE, DB, ME, MY_MAC, PEER_MAC, WEB, B, C, D, tunnel
 from tests.bpf.harness import INTERFACE, ROUTER, SELF, Bench, World
 
@@ -115,7 +116,7 @@ ROLES: dict[str, tuple[str, Callable[[World, int], bytes], Reason]] = {
 @pytest.mark.bench
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("flows", FLOWS)
-def test_nanoseconds_per_packet(world: World, tmp_path: Path, flows: int) -> None:
+def test_nanoseconds_per_packet(report: Report, world: World, tmp_path: Path, flows: int) -> None:
     restorer = Restorer(tmp_path, flows)
     for role, (program, build, reason) in ROLES.items():
         world.clear()
@@ -129,4 +130,5 @@ def test_nanoseconds_per_packet(world: World, tmp_path: Path, flows: int) -> Non
         floor = restorer.nanoseconds(restorer.nothing, frames)
         taken = restorer.nanoseconds(world.bench.programs[program], frames)
         assert world.bench.reasons()[reason] - before == REPEAT * RUNS
-        print(f"{role:34} {flows:5} flows {taken - floor:6} ns (floor {floor})")
+        note = f"giving it a frame, {floor} ns, taken off"
+        report.add(f"packet {role}, flows: {flows:,}", taken - floor, "ns", note=note)
