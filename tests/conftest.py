@@ -5,6 +5,11 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# No test asserts a time, nor does hypothesis with its deadline for each example.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 
 ALLOWED_SKIP = "not on this machine:"
 

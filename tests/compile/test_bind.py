@@ -224,7 +224,7 @@ def test_without_any_fact_nothing_is_written_and_everything_waits(state: HostSta
 
 
 @given(documents(), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_binding_again_changes_nothing_and_no_input_is_written_to(
     found: list[Document], data: st.DataObject
 ) -> None:

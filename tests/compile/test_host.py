@@ -96,7 +96,7 @@ class Statement:
 
 
 @given(documents())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_host_holds_the_rows_that_belong_there_and_no_others(found: list[Document]) -> None:
     topology = built(found)
     said, states = Statement(topology), compile_all(topology)
@@ -156,7 +156,7 @@ class Walk:
 
 
 @given(documents())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_packet_finds_every_endpoint_of_its_vpc_and_none_of_another(
     found: list[Document],
 ) -> None:
@@ -174,7 +174,7 @@ def test_a_packet_finds_every_endpoint_of_its_vpc_and_none_of_another(
 
 
 @given(documents())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_one_host_compiled_alone_is_as_among_all(found: list[Document]) -> None:
     topology = built(found)
     for name, state in compile_all(topology).items():

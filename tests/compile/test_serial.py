@@ -34,7 +34,7 @@ def same(left: HostState, right: HostState) -> bool:
 
 
 @given(documents(), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_is_dumped_loads_as_it_was(found: list[Document], facts: bool) -> None:
     for state in compile_all(built(found)).values():
         wanted = bind(state, complete(state)).state if facts else state
@@ -258,7 +258,7 @@ ANYTHING = st.sampled_from(
 
 
 @given(st.sampled_from(places(BODY)), ANYTHING)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_stands_anywhere_is_read_or_refused(
     path: tuple[str | int, ...], value: Any
 ) -> None:

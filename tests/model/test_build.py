@@ -274,7 +274,7 @@ DOCUMENTS = read(
 
 
 @given(st.permutations(DOCUMENTS))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_order_of_documents_does_not_matter(documents: list[object]) -> None:
     expected, found = build(DOCUMENTS).topology, build(documents).topology  # type: ignore[arg-type]
     assert expected is not None
@@ -361,3 +361,14 @@ def test_the_schemas_allow_as_many_hosts_in_a_set_as_the_tables_do() -> None:
     for kind, role in (("VPC", "dividers"), ("Network", "bouncers")):
         properties = schemas()[kind]["properties"]["spec"]["properties"]
         assert properties[role]["properties"]["count"]["maximum"] == Limit.SET
+
+
+def test_a_near_name_is_offered_only_from_ones_own_namespace() -> None:
+    own = endpoint("a", "10.1.0.2", network="wep")
+    (line,) = problems({"a.yaml": own})
+    assert line.endswith("there is no Network shop/wep; did you mean shop/web?")
+    reference = {"namespace": "shop", "name": "wep"}
+    (line,) = problems({"a.yaml": endpoint("a", "10.1.0.2", namespace="blue", network=reference)})
+    assert line.endswith("there is no Network shop/wep; add it, or name another")
+    (line,) = problems({"a.yaml": endpoint("a", "10.1.0.2", host="edge1")})
+    assert line.endswith("there is no Host edge1; did you mean edge-1?")
