@@ -15,9 +15,8 @@ from reconciler.model.mac import parse_mac
 from reconciler.model.names import SALT, identity
 from reconciler.model.references import target_name
 from reconciler.model.report import qualified
-from reconciler.model.topology import AttachKind, Attachment
+from reconciler.model.topology import MAPPED, AttachKind, Attachment
 
-MAPPED = bytes(10) + b"\xff\xff"
 NO_MAC = bytes(6)
 LabelSet = tuple[str, str, tuple[tuple[str, str], ...]]  # namespace, salt, sorted labels
 
@@ -39,11 +38,6 @@ class Columns:
     attachments: tuple[Attachment, ...]
     address: NDArray[np.uint8]  # (m, 16)
     owner: NDArray[np.int32]  # (m,) ascending index into the n endpoints
-
-    @property
-    def positions(self) -> NDArray[np.intp]:
-        """(m,) which of its endpoint's addresses each is, from 0."""
-        return np.arange(len(self.owner)) - np.searchsorted(self.owner, self.owner)
 
     def identities(self) -> NDArray[np.uint32]:
         """The identity of each label set."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.manifest.document import Document
-from reconciler.manifest.load import Loaded, load
+from reconciler.manifest.load import Kept, Loaded, load
 from reconciler.manifest.place import place
 from reconciler.manifest.problem import Problem, Severity
 from reconciler.manifest.schema import Schemas
@@ -30,9 +30,9 @@ class Commit:
     problems: tuple[Problem, ...]
 
 
-def read_commit(snapshot: Snapshot, schemas: Schemas) -> Commit:
-    """Load, build and place in one call; `schemas` by kind."""
-    loaded = load(snapshot.files, schemas)
+def read_commit(snapshot: Snapshot, schemas: Schemas, kept: Kept | None = None) -> Commit:
+    """Load, build and place in one call; `schemas` by kind, `kept` as for `load`."""
+    loaded = load(snapshot.files, schemas, kept)
     names = frozenset(_lost_names(snapshot, loaded))
     built = build(loaded.documents, Unread(loaded.invalid, names))
     problems = place((*loaded.findings, *built.findings), snapshot.files)

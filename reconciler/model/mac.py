@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconciler.model.mix import mix64
+from reconciler.model.topology import MAPPED
 
 ROUTER_MAC = bytes.fromhex("020000000001")  # the same in every network of every VPC
-MAPPED = np.frombuffer(bytes(10) + b"\xff\xff", np.uint8)  # before the IPv4 address, as `packed`
 
 
 def parse_mac(text: str) -> bytes:
@@ -40,7 +40,7 @@ def derive_macs(vnis: NDArray[np.uint32], addresses: NDArray[np.uint8]) -> NDArr
     macs[:, 2:] = addresses[:, 12:]
     high, low = np.ascontiguousarray(addresses).view(">u8").astype(np.uint64).T
     hashed = mix64(high ^ mix64(low ^ mix64(vnis.astype(np.uint64))))
-    wide = np.any(addresses[:, :12] != MAPPED, axis=1)
+    wide = np.any(addresses[:, :12] != np.frombuffer(MAPPED, np.uint8), axis=1)
     macs[wide] = hashed[wide].astype(">u8").reshape(-1, 1).view(np.uint8)[:, 2:]
     macs[wide, 0] = macs[wide, 0] & 0xF8 | 0x06
     return macs

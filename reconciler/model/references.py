@@ -98,7 +98,11 @@ class Targets:
         if number < 0:
             if self.unread.may_have(self.kind, wanted):
                 return -1, "", ""
-            return -1, "REF1002", f"there is no {self.kind} {wanted}; {self._guess(wanted)}"
+            return (
+                -1,
+                "REF1002",
+                f"there is no {self.kind} {wanted}; {self._guess(wanted, namespace)}",
+            )
         target = self.documents[number]
         if not target.namespace or target.namespace == namespace:
             return number, "", ""
@@ -112,11 +116,14 @@ class Targets:
         )
         return -1, "REF1003", message
 
-    def _guess(self, wanted: str) -> str:
+    def _guess(self, wanted: str, namespace: str) -> str:
+        """Names of another namespace are not shown."""
         self.guesses += 1
         prefix = wanted.rpartition("/")[0]
-        near = [each for each in self.numbers if each.rpartition("/")[0] == prefix]
-        found = get_close_matches(wanted, near, 1) if self.guesses <= MOST_GUESSES else []
+        found = []
+        if prefix == namespace and self.guesses <= MOST_GUESSES:
+            near = [each for each in self.numbers if each.rpartition("/")[0] == prefix]
+            found = get_close_matches(wanted, near, 1)
         return f"did you mean {found[0]}?" if found else "add it, or name another"
 
 

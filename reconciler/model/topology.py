@@ -18,12 +18,12 @@ Vni = NewType("Vni", int)
 Identity = NewType("Identity", int)
 Cidr = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
+MAPPED = bytes(10) + b"\xff\xff"  # before the IPv4 address (RFC 4291, 2.5.5.2)
 
 
 def packed(address: Address) -> bytes:
-    """16 bytes in network order, IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2)."""
-    octets = address.packed
-    return octets if len(octets) == 16 else bytes(10) + b"\xff\xff" + octets
+    """16 bytes in network order, IPv4 as ::ffff:a.b.c.d."""
+    return address.packed if address.version == 6 else MAPPED + address.packed
 
 
 def unpacked(octets: bytes) -> Address:
