@@ -87,7 +87,12 @@ class Devices:
         return waiting
 
     def ensure(self, wanted: Interface) -> None:
-        """Make the interface, or repair what differs. Twice is once."""
+        """Make the interface, or repair what differs, on both ends. Twice is once."""
+        self.ensure_outer(wanted)
+        self.ensure_inner(wanted)
+
+    def ensure_outer(self, wanted: Interface) -> None:
+        """The same for the host's end. The inner end of a new pair stays down and bare."""
         with attempting(f"interface {wanted.name}"), rt.Socket() as route:
             device = net_device(route, wanted.name)
             if wanted.kind is InterfaceKind.EXISTING:
@@ -110,6 +115,12 @@ class Devices:
             if device is None:
                 raise NotReadyError(f"interface {wanted.name} went away while it was made")
             self._repair_outer(wanted, device)
+
+    def ensure_inner(self, wanted: Interface) -> None:
+        """The same for the endpoint's end, which is up from then on; nothing if it is not ours."""
+        if wanted.kind is InterfaceKind.EXISTING:
+            return
+        path = netns_path(wanted.netns, self._netns)
         with attempting(f"interface {wanted.name}: {wanted.peer} in {wanted.netns or 'the host'}"):
             try:
                 inside(path, lambda: peers.repair(wanted))

@@ -33,6 +33,7 @@ from reconciler.datapath.apply import (
     step_name,
 )
 from reconciler.datapath.devices import Devices
+from reconciler.datapath.errors import HostError, TransientError
 from reconciler.datapath.hops import next_hops
 from reconciler.datapath.links import Links
 from reconciler.datapath.maps import Maps
@@ -118,8 +119,10 @@ class KernelDatapath:
             self._links.tidy(found)
             self._devices.tidy(found)
             self._reset_counters(plan, maps)
-            progress = carry_out(plan, _Kernel(maps, self._links, self._devices, self._objects))
-            self._verify(plan, maps, progress)
+            target = _Kernel(maps, self._links, self._devices, self._objects)
+            progress = carry_out(plan, target)
+            later = self._raise(target.ends, plan, progress)
+            self._verify(plan, maps, progress, later)
             self._collect(maps)
         return progress.report()
 
@@ -205,7 +208,26 @@ class KernelDatapath:
             for slot in slots.fresh_counters(changed.desired, changed.live):
                 tables.zero_sums(maps["counters"], MAPS["counters"], slot)
 
-    def _verify(self, plan: Plan, maps: Maps, progress: Progress) -> None:
+    def _raise(self, ends: list[Interface], plan: Plan, progress: Progress) -> set[str]:
+        """Bring the endpoints' ends up, once all that their packets need is there; those that are
+        not: a row that still waits, as for the index of a new interface, is the next plan's."""
+        not_yet = {each.origin for each in plan.waiting} | {e.step for e in progress.failures}
+        later = {
+            each.name
+            for each in ends
+            if progress.broken or not_yet & {f"Endpoint {each.endpoint}", f"link {each.name}"}
+        }
+        for each in ends:
+            if each.name in later:
+                continue
+            try:
+                self._devices.ensure_inner(each)
+            except (HostError, TransientError) as error:
+                again = isinstance(error, TransientError)
+                progress.fail(step_name(each), str(error), again=again)
+        return later
+
+    def _verify(self, plan: Plan, maps: Maps, progress: Progress, later: set[str]) -> None:
         """Read back what was touched; after a table that failed, that is the next round's work."""
         if progress.broken:
             self._known = {}
@@ -218,7 +240,7 @@ class KernelDatapath:
                 self._known.pop(name, None)
                 reason = "rows are not as they were written; somebody else writes this map"
                 progress.fail(f"table {name}", reason, again=True)
-        self._verify_items(plan, progress)
+        self._verify_items(plan, progress, later)
 
     def _as_written(self, desired: Table, steps: list[RowStep], maps: Maps) -> bool:
         """Look up the rows that were written, or read all if they are many."""
@@ -235,7 +257,7 @@ class KernelDatapath:
                 return False
         return True
 
-    def _verify_items(self, plan: Plan, progress: Progress) -> None:
+    def _verify_items(self, plan: Plan, progress: Progress, later: set[str]) -> None:
         steps = [each for each in plan.steps if isinstance(each, ItemStep)]
         if not steps:
             return
@@ -251,6 +273,8 @@ class KernelDatapath:
         for step in steps:
             name = step_name(step.item)
             right = name not in names if step.new is None else step.new in live
+            if isinstance(step.new, Interface) and step.new.name in later:
+                right = name in names
             if not right and name not in failed and not pointless(step, progress):
                 progress.fail(name, "is not as it was made; somebody else changes it", again=True)
 
@@ -268,6 +292,7 @@ class _Kernel:
 
     def __init__(self, maps: Maps, links: Links, devices: Devices, objects: Objects) -> None:
         self._maps, self._links, self._devices, self._objects = maps, links, devices, objects
+        self.ends: list[Interface] = []  # whose inner end is to be seen to, when all else is done
 
     def write(self, rows: Table) -> None:
         """See Target."""
@@ -286,7 +311,8 @@ class _Kernel:
         if isinstance(item, Link):
             with attempting(f"interface {item.interface}"), rt.Socket() as route:
                 return self._links.attach(item, net_devices(route))
-        self._devices.ensure(item)
+        self._devices.ensure_outer(item)
+        self.ends.append(item)
         return ""
 
     def drop(self, item: Item) -> None:
