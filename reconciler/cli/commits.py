@@ -11,6 +11,7 @@ import click
 
 from reconciler.cli.common import note, progress
 from reconciler.cli.exits import Failure
+from reconciler.manifest.load import Kept
 from reconciler.manifest.problem import Problem, Severity
 from reconciler.model.commit import Commit, read_commit
 from reconciler.model.topology import Topology
@@ -33,19 +34,21 @@ def open_repository(repo: str, branch: str = "", folder: str = "") -> Repository
     return repository
 
 
-def read_revision(repository: Repository, revision: str) -> Commit:
+def read_revision(repository: Repository, revision: str, kept: Kept | None = None) -> Commit:
     """The commit that a revision names, valid or not; '' is the head of the branch."""
     try:
         commit = repository.resolve(revision)
         with progress(f"reading commit {short(commit)}"):
-            return read_commit(repository.snapshot(commit), schemas())
+            return read_commit(repository.snapshot(commit), schemas(), kept)
     except SourceError as error:
         raise Failure(str(error)) from None
 
 
-def read_topology(repository: Repository, revision: str) -> tuple[Commit, Topology]:
+def read_topology(
+    repository: Repository, revision: str, kept: Kept | None = None
+) -> tuple[Commit, Topology]:
     """The same for a commit that must be valid: its problems are printed, and end the verb."""
-    commit = read_revision(repository, revision)
+    commit = read_revision(repository, revision, kept)
     show_problems(commit.problems)
     if commit.topology is None:
         raise Failure(f"commit {short(commit.id)} has {count_problems(commit.problems)}")

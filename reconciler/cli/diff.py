@@ -39,14 +39,16 @@ def command(
         resolve_range,
         split_range,
     )
+    from reconciler.manifest.load import Kept
     from reconciler.review import render
     from reconciler.review.review import review
 
     left, right, fork = split_range(commits)
     repository = open_repository(repo, branch, folder)
     older, newer = resolve_range(repository, left, right, fork)
-    after, _ = read_topology(repository, newer)
-    before = read_revision(repository, older)
+    kept: Kept = {}
+    after, _ = read_topology(repository, newer, kept)
+    before = read_revision(repository, older, kept)
     if before.topology is None:
         note(f"commit {before.id[:12]} has {count_problems(before.problems)}; see `validate --rev`")
     with progress("comparing"):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.model.commit import Commit
 
 FORMAT, VERSION = "reconciler problems", 1
+SUFFIXES = "files that end in .yaml, .yml or .json"
 SHOWN = 200  # problems in a comment
 
 
@@ -55,6 +56,8 @@ def command(path: str | None, repo: str, branch: str, folder: str, rev: str, out
         chosen = Path(place or ".") / folder
         commit = _read_folder(chosen)
         subject = f"folder {chosen}"
+    if not commit.documents and not commit.problems:
+        raise Failure(f"{subject} has no manifests; name the folder that has them ({SUFFIXES})")
     noun = "manifests" if commit.topology is not None else "valid manifests"
     result = f"{subject}: {len(commit.documents)} {noun}, {count_problems(commit.problems)}"
     if output == "json":

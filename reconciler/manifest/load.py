@@ -5,7 +5,7 @@ What a file gives depends on its bytes and on whether it is JSON, so it can be k
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -58,10 +58,14 @@ class Loaded:
     invalid: frozenset[Identity]
 
 
-def load(files: Iterable[SourceFile], schemas: Schemas) -> Loaded:
-    """Read and check `files`; `schemas` by kind."""
+# Results by blob, and whether it is JSON: two commits have most of their files in common.
+Kept = MutableMapping[tuple[str, bool], FileResult]
+
+
+def load(files: Iterable[SourceFile], schemas: Schemas, kept: Kept | None = None) -> Loaded:
+    """Read and check `files`; `schemas` by kind. What is in `kept` is not read again."""
     validators = compile_schemas(schemas)
-    return collect(load_file(file, validators) for file in files)
+    return collect(load_file(file, validators, kept) for file in files)
 
 
 def collect(results: Iterable[FileResult]) -> Loaded:
@@ -76,12 +80,18 @@ def collect(results: Iterable[FileResult]) -> Loaded:
     return Loaded(tuple(documents), tuple(findings), frozenset(invalid))
 
 
-def load_file(file: SourceFile, validators: Validators) -> FileResult:
+def load_file(file: SourceFile, validators: Validators, kept: Kept | None = None) -> FileResult:
     """What one file holds; never raises."""
     if file.refused:
         finding = Finding(file.path, -1, "", "SRC1001", f"this {file.refused}")
         return FileResult(findings=(finding,))
-    return load_bytes(file.data, file.path.lower().endswith(".json"), validators).at(file.path)
+    key = (file.blob, file.path.lower().endswith(".json"))
+    found = kept.get(key) if kept is not None else None
+    if found is None:
+        found = load_bytes(file.data, key[1], validators)
+        if kept is not None:
+            kept[key] = found
+    return found.at(file.path)
 
 
 def load_bytes(data: bytes, is_json: bool, validators: Validators) -> FileResult:

@@ -6,7 +6,7 @@ matched by name. Comparison is of bytes, so a diff is empty exactly when the sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -204,7 +204,9 @@ def item_name(item: Item) -> str:
     return item.interface if isinstance(item, Link) else item.name
 
 
-def _diff_items(desired: Iterable[Item], live: Iterable[Item]) -> tuple[ItemChange, ...]:
+def _diff_items(desired: Sequence[Item], live: Sequence[Item]) -> tuple[ItemChange, ...]:
+    if desired == live:
+        return ()
     wanted = {item_name(each): each for each in desired}
     found = {item_name(each): each for each in live}
     return tuple(

@@ -27,8 +27,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class ManifestChange:
-    """`path` is the file's, in the newer commit that has the manifest. `replaced` names the fields
-    that make the change a replacement."""
+    """`path` is the file's, in the newer commit that has the manifest. An update has `fields`."""
 
     change: Change
     kind: str
@@ -62,8 +61,7 @@ def manifest_changes(
     for key in sorted(old.keys() & new.keys()):
         if old[key].body != new[key].body:
             fields = tuple(changed_fields(old[key].body, new[key].body))
-            if fields:
-                found.append(ManifestChange(Change.UPDATE, *key, new[key].path, fields))
+            found.append(ManifestChange(Change.UPDATE, *key, new[key].path, fields))
     for key in sorted(new.keys() - old.keys()):
         found.append(ManifestChange(Change.CREATE, *key, new[key].path))
     return tuple(found)
@@ -78,5 +76,5 @@ def changed_fields(
         left, right = old.get(name), new.get(name)
         if isinstance(left, Mapping) and isinstance(right, Mapping):
             yield from changed_fields(left, right, path)
-        elif left != right or type(left) is not type(right) or (name in old) != (name in new):
+        elif left != right or (name in old) != (name in new):
             yield Field(path, left, right)

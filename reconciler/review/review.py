@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from reconciler.compile.host import compile_all
 from reconciler.compile.state import HostName, HostState
 from reconciler.model.commit import Commit
-from reconciler.plan.diff import Change, Counts
+from reconciler.plan.diff import Change, Counts, diff
 from reconciler.plan.guards import Context, Limits, inventory
 from reconciler.plan.plan import make_plan
 from reconciler.review.manifests import ManifestChange, manifest_changes
@@ -94,9 +94,9 @@ def review(before: Commit, after: Commit, limits: Limits | None = None) -> Revie
     for name in sorted({*old, *new}):
         nothing = HostState.empty(name)
         left, right = old.get(name, nothing), new.get(name, nothing)
-        plan = make_plan(right, left, (), context, limits)
-        if plan.empty:
+        if not diff(right, left):
             continue
+        plan = make_plan(right, left, (), context, limits)
         hosts.append(
             HostChange(
                 name, _change(name, old, new), plan.diff.counts_by_kind, _rows(left), _rows(right)

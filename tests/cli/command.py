@@ -1,4 +1,4 @@
-"""The real command in a process of its own, and repositories for it to read."""
+"""The command, in a process of its own or in this one, and repositories for it to read."""
 
 from __future__ import annotations
 
@@ -7,17 +7,31 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
+
+import pytest
+
+from reconciler.cli import run
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = Path(sys.executable).parent / "reconciler"
 
 
-def reconciler(
-    *arguments: str, cwd: Path, env: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run it; the caller looks at the exit code."""
-    return subprocess.run(
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def process(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> Done:
+    """The real command in a process of its own."""
+    done = subprocess.run(
         [PROGRAM, *arguments],
         cwd=cwd,
         env={**os.environ, **(env or {})},
@@ -26,6 +40,19 @@ def reconciler(
         check=False,
         timeout=60,
     )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def reconciler(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> Done:
+    """The same in this process, which has imported everything already."""
+    out, err = StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cwd)
+        for name, value in (env or {}).items():
+            patch.setenv(name, value)
+        with redirect_stdout(out), redirect_stderr(err):
+            code = run(arguments)
+    return Done(code, out.getvalue(), err.getvalue())
 
 
 class Repo:

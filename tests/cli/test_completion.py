@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli import VERBS
-from tests.cli.command import PROGRAM, reconciler
+from tests.cli.command import PROGRAM, process
 
 
 def completed(words: str, cwd: Path) -> list[str]:
@@ -19,7 +19,7 @@ def completed(words: str, cwd: Path) -> list[str]:
         "COMP_WORDS": words,
         "COMP_CWORD": str(count),
     }
-    done = reconciler(cwd=cwd, env=env)
+    done = process(cwd=cwd, env=env)
     assert done.returncode == 0, done.stderr
     return [line.partition(",")[2] for line in done.stdout.splitlines()]
 
@@ -40,15 +40,15 @@ def test_codes_and_kinds_are_completed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_script_is_printed_for_each_shell(shell: str, tmp_path: Path) -> None:
-    done = reconciler("completion", shell, cwd=tmp_path)
+    done = process("completion", shell, cwd=tmp_path)
     assert done.returncode == 0
     assert f"_RECONCILER_COMPLETE={shell}_complete" in done.stdout
 
 
 def test_without_argument_the_script_is_that_of_the_users_shell(tmp_path: Path) -> None:
-    asked = reconciler("completion", cwd=tmp_path, env={"SHELL": "/usr/bin/fish"})
-    assert asked.stdout == reconciler("completion", "fish", cwd=tmp_path).stdout
-    assert reconciler("completion", cwd=tmp_path, env={"SHELL": "/bin/dash"}).returncode == 64
+    asked = process("completion", cwd=tmp_path, env={"SHELL": "/usr/bin/fish"})
+    assert asked.stdout == process("completion", "fish", cwd=tmp_path).stdout
+    assert process("completion", cwd=tmp_path, env={"SHELL": "/bin/dash"}).returncode == 64
 
 
 def test_the_script_works_in_bash(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from reconciler import __version__
 from reconciler.cli import SUMMARIES, VERBS, load, run
 from reconciler.cli.common import emit, progress
 from reconciler.cli.exits import Exit, Failure
-from tests.cli.command import PROGRAM, Repo, reconciler
+from tests.cli.command import PROGRAM, Repo, process
 
 PURE = ("init", "validate", "explain", "compile", "diff", "completion")
 
@@ -51,14 +51,14 @@ def test_every_option_and_argument_of_every_verb_is_explained() -> None:
 
 
 def test_help_lists_every_verb_and_the_exit_codes(tmp_path: Path) -> None:
-    done = reconciler("--help", cwd=tmp_path)
+    done = process("--help", cwd=tmp_path)
     assert done.returncode == Exit.OK
     assert all(f"\n  {verb} " in done.stdout for verb in VERBS)
     assert "64 usage" in " ".join(done.stdout.split())
 
 
 def test_the_version_is_printed(tmp_path: Path) -> None:
-    assert reconciler("--version", cwd=tmp_path).stdout == f"reconciler {__version__}\n"
+    assert process("--version", cwd=tmp_path).stdout == f"reconciler {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,26 @@ def test_the_version_is_printed(tmp_path: Path) -> None:
 def test_a_usage_error_exits_with_64_and_says_why_on_standard_error(
     arguments: list[str], tmp_path: Path
 ) -> None:
-    done = reconciler(*arguments, cwd=tmp_path)
+    done = process(*arguments, cwd=tmp_path)
     assert done.returncode == Exit.USAGE
     assert done.stdout == ""
     assert "Usage: reconciler" in done.stderr or "Error: " in done.stderr
 
 
+def test_exit_codes_reach_the_shell(sample: Repo) -> None:
+    sample.replace("shop/web.yaml", "10.1.0.12", "10.1.0.22")
+    sample.commit()
+    wanted = {
+        ("compile", "--host", "edge-1"): Exit.OK,
+        ("compile", "--host", "nobody"): Exit.ERROR,
+        ("diff", "HEAD~1.."): Exit.OK,
+        ("diff", "HEAD~1..", "--detailed-exitcode"): Exit.CHANGES,
+    }
+    assert {each: process(*each, cwd=sample.path).returncode for each in wanted} == wanted
+
+
 def test_a_misspelt_verb_is_answered_with_the_right_one(tmp_path: Path) -> None:
-    assert "validate" in reconciler("valdate", cwd=tmp_path).stderr
+    assert "validate" in process("valdate", cwd=tmp_path).stderr
 
 
 def test_a_failure_exits_with_its_code_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,7 +193,7 @@ def test_colour_is_for_terminals_and_no_color_is_respected(sample: Repo) -> None
     asked = ("diff", "HEAD~1..")
     assert "\x1b[33m" in on_a_terminal(*asked, cwd=sample.path, env=plain)
     assert "\x1b" not in on_a_terminal(*asked, cwd=sample.path, env={**plain, "NO_COLOR": "1"})
-    assert "\x1b" not in reconciler(*asked, cwd=sample.path).stdout
+    assert "\x1b" not in process(*asked, cwd=sample.path).stdout
 
 
 def test_only_lines_of_changes_are_coloured(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli.exits import Exit
-from tests.cli.command import Repo, reconciler
+from tests.cli.command import Repo, process, reconciler
 
 
 def test_the_starter_validates_compiles_and_is_committed(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_the_author_is_the_one_git_knows(tmp_path: Path) -> None:
 
 def test_a_user_whom_git_does_not_know_can_begin_too(tmp_path: Path) -> None:
     env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "GIT_CONFIG_NOSYSTEM": "1"}
-    assert reconciler("init", "net", cwd=tmp_path, env=env).returncode == Exit.OK
+    assert process("init", "net", cwd=tmp_path, env=env).returncode == Exit.OK
 
 
 @pytest.mark.parametrize("present", ["README.md", ".gitignore", "zone/a.yaml"])

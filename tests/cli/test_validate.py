@@ -61,7 +61,7 @@ def test_what_git_ignores_and_hidden_files_are_not_validated(sample: Repo) -> No
     for name in ("ignored/a.yaml", "shop/x.local.yaml", ".hidden/a.yaml", ".a.yaml"):
         sample.write(name, "a: [")
     assert reconciler("validate", cwd=sample.path).returncode == Exit.OK
-    assert reconciler("validate", "shop", cwd=sample.path).stderr.count("YAML1003") == 0
+    assert "YAML1003" not in reconciler("validate", "shop", cwd=sample.path).stderr
 
 
 def test_a_symbolic_link_to_a_folder_and_a_repository_inside_are_refused(sample: Repo) -> None:
@@ -160,3 +160,10 @@ def test_a_warning_alone_is_no_failure(sample: Repo) -> None:
     assert "SCHEMA1011 warning" in done.stderr
     assert done.stdout.endswith("26 manifests, 1 warning\n")
     assert done.returncode == Exit.OK
+
+
+def test_a_place_without_manifests_is_not_valid(tmp_path: Path) -> None:
+    """A wrong path must not pass as a network without problems."""
+    done = reconciler("validate", cwd=tmp_path)
+    assert done.returncode == Exit.ERROR
+    assert "folder . has no manifests; name the folder that has them" in done.stderr
