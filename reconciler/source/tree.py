@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pygit2
 
@@ -28,17 +28,20 @@ from reconciler.source.files import (
 _ENTRY = re.compile(rb"([0-7]{5,6}) ([^\0]+)\0(.{20})", re.DOTALL)
 _MAX_TREE = 64 << 20  # bytes of one tree: over a million entries
 _MAX_LINK = 4096
+_SUFFIXES = tuple(suffix.encode() for suffix in SUFFIXES)
 
-_FOLDER, _LINK, _SUBMODULE = 0o040000, 0o120000, 0o160000
+_FOLDER, _FILE, _LINK, _SUBMODULE = 0o040000, 0o100000, 0o120000, 0o160000
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What a path of the commit is."""
+class Entry(NamedTuple):
+    """What a path of the commit is; bytes of the path that are no UTF-8 are surrogates."""
 
     path: str
-    mode: int
+    kind: int
     id: str
+
+
+Raw = tuple[bytes, bytes, bytes]  # mode, name and id, as a tree object holds them
 
 
 class _TooMuchError(Exception):
@@ -52,106 +55,120 @@ def read_files(odb: pygit2.Odb, root: str, folder: str) -> tuple[SourceFile, ...
     refused file in the name of the folder, and nothing else.
     """
     top = find(odb, root, folder)
-    if top is None or top.mode != _FOLDER:
+    if top is None or top.kind != _FOLDER:
         raise SourceError(f"the commit has no folder `{folder}`; name one that it has", again=True)
     try:
-        return tuple(sorted(_files(odb, root, top), key=lambda file: file.path))
+        manifests = [each for each in _manifests(odb, top) if _counts(odb, root, each)]
+        files = _files(odb, manifests)
     except _TooMuchError as error:
         return (SourceFile(folder or ".", top.id, b"", str(error)),)
+    return tuple(sorted(files, key=lambda file: file.path))
 
 
 def find(odb: pygit2.Odb, root: str, path: str) -> Entry | None:
     """The entry at `path` of the tree `root`; '' is the tree itself."""
     entry = Entry("", _FOLDER, root)
     for step in path.split("/") if path else ():
-        if entry.mode != _FOLDER:
+        if entry.kind != _FOLDER:
             return None
-        below = (each for each in _entries(odb, entry) if posixpath.basename(each.path) == step)
-        found = next(below, None)
+        wanted = step.encode("utf-8", "surrogateescape")
+        found = next((each for each in _entries(odb, entry.id) if each[1] == wanted), None)
         if found is None:
             return None
-        entry = found
+        entry = _entry(entry.path, found)
     return entry
 
 
-def _files(odb: pygit2.Odb, root: str, top: Entry) -> Iterator[SourceFile]:
-    total = files = 0
-    for entry in _walk(odb, top):
-        refused = _refusal(odb, root, entry)
-        if not refused and not entry.path.lower().endswith(SUFFIXES):
-            continue
-        size = 0 if refused else _header(odb, entry.id)
-        files += 1
-        total += size
-        if files > MAX_FILES:
-            raise _TooMuchError(f"has more than {MAX_FILES:,} manifests; put more into each file")
+def _files(odb: pygit2.Odb, manifests: list[Entry]) -> list[SourceFile]:
+    """Sizes are looked at before anything is read."""
+    refusals = [_refusal(entry) for entry in manifests]
+    sizes = [
+        0 if refused else _size(odb, entry.id)
+        for entry, refused in zip(manifests, refusals, strict=True)
+    ]
+    if sum(size for size in sizes if size <= MAX_FILE) > MAX_TOTAL:
+        raise _TooMuchError(f"has more than {MAX_TOTAL >> 30} GiB of manifests; split it")
+    files = []
+    for entry, refused, size in zip(manifests, refusals, sizes, strict=True):
         if size > MAX_FILE:
-            refused = f"is larger than {MAX_FILE >> 20} MiB; split it"
-            total -= size
-        elif total > MAX_TOTAL:
-            raise _TooMuchError(f"has more than {MAX_TOTAL >> 30} GiB of manifests; split it")
+            refused = f"is larger than {MAX_FILE >> 20} MiB; split it"  # noqa: PLW2901
         path = ODD_NAME.sub(lambda match: ascii(match[0])[1:-1], entry.path)
-        yield SourceFile(path, entry.id, b"" if refused else _data(odb, entry.id), refused)
+        files.append(SourceFile(path, entry.id, b"" if refused else _data(odb, entry.id), refused))
+    return files
 
 
-def _walk(odb: pygit2.Odb, top: Entry) -> Iterator[Entry]:
-    """All entries below `top` that are no folders and have no dot in front of them."""
+def _manifests(odb: pygit2.Odb, top: Entry) -> list[Entry]:
+    """Every entry below `top` that is a manifest, or must not be passed over."""
+    found: list[Entry] = []
     waiting, seen = [top], 0
     while waiting:
         folder = waiting.pop()
         if folder.path.count("/") >= MAX_DEPTH:
             raise _TooMuchError(f"has folders more than {MAX_DEPTH} deep; flatten it")
-        for entry in _entries(odb, folder):
+        for raw in _entries(odb, folder.id):
             seen += 1
-            if seen > MAX_ENTRIES:
-                raise _TooMuchError(
-                    f"has more than {MAX_ENTRIES:,} files and folders; "
-                    "keep the manifests in a folder of their own, and name it"
-                )
-            if posixpath.basename(entry.path).startswith("."):
+            mode, name, _ = raw
+            is_file = mode.startswith(b"100")
+            if name.startswith(b".") or (is_file and not name.lower().endswith(_SUFFIXES)):
                 continue
-            if entry.mode == _FOLDER:
-                waiting.append(entry)
-            else:
-                yield entry
+            entry = _entry(folder.path, raw)
+            (waiting if entry.kind == _FOLDER else found).append(entry)
+            if len(found) > MAX_FILES:
+                raise _TooMuchError(f"has more than {MAX_FILES:,} manifests; put more into a file")
+        if seen > MAX_ENTRIES:
+            raise _TooMuchError(
+                f"has more than {MAX_ENTRIES:,} files and folders; "
+                "keep the manifests in a folder of their own, and name it"
+            )
+    return found
 
 
-def _refusal(odb: pygit2.Odb, root: str, entry: Entry) -> str:
-    """Why the entry must not be passed over, although it is no manifest that can be read."""
+def _refusal(entry: Entry) -> str:
+    """Why the entry is not read, although it must not be passed over; '' if it is read."""
     if ODD_NAME.search(entry.path):
         return "has a name that is no UTF-8 text, or holds control characters; rename it"
-    if entry.mode == _SUBMODULE:
+    if entry.kind == _SUBMODULE:
         return "is a submodule, which is not read; commit its manifests themselves"
-    if entry.mode == _LINK:
+    if entry.kind == _LINK:
         if entry.path.lower().endswith(SUFFIXES):
             return "is a symbolic link, which is not followed; commit the manifest itself"
-        if _leads_to_folder(odb, root, entry):
-            return "is a symbolic link to a folder, which is not followed; commit the folder itself"
-    return ""
+        return "is a symbolic link to a folder, which is not followed; commit the folder itself"
+    return "" if entry.kind == _FILE else "is of a kind that git does not know; commit a file"
+
+
+def _counts(odb: pygit2.Odb, root: str, entry: Entry) -> bool:
+    """Whether the author may think that it is read: most symbolic links lead to other things."""
+    return (
+        entry.kind != _LINK
+        or entry.path.lower().endswith(SUFFIXES)
+        or _leads_to_folder(odb, root, entry)
+    )
 
 
 def _leads_to_folder(odb: pygit2.Odb, root: str, link: Entry) -> bool:
-    if _header(odb, link.id) > _MAX_LINK:
+    if _size(odb, link.id) > _MAX_LINK:
         return False
-    target = _data(odb, link.id).decode("utf-8", "replace")
+    target = _data(odb, link.id).decode("utf-8", "surrogateescape")
     path = posixpath.normpath(posixpath.join(posixpath.dirname(link.path), target))
     found = None if path.startswith(("/", "..")) else find(odb, root, path.removeprefix("."))
-    return found is not None and found.mode == _FOLDER
+    return found is not None and found.kind == _FOLDER
 
 
-def _entries(odb: pygit2.Odb, folder: Entry) -> Iterator[Entry]:
-    """The entries of one tree object, with whole paths; bytes that are no UTF-8 are surrogates."""
-    if _header(odb, folder.id) > _MAX_TREE:
+def _entries(odb: pygit2.Odb, tree: str) -> Iterator[Raw]:
+    """The entries of one tree object."""
+    if _size(odb, tree) > _MAX_TREE:
         raise _TooMuchError("has a folder of more than a million entries; split it")
-    data = _data(odb, folder.id)
-    prefix = f"{folder.path}/" if folder.path else ""
-    for match in _ENTRY.finditer(data):
-        mode, name, oid = match.groups()
-        kind = int(mode, 8) & 0o170000
-        yield Entry(prefix + name.decode("utf-8", "surrogateescape"), kind, oid.hex())
+    for match in _ENTRY.finditer(_data(odb, tree)):
+        yield match[1], match[2], match[3]
 
 
-def _header(odb: pygit2.Odb, oid: str) -> int:
+def _entry(folder: str, raw: Raw) -> Entry:
+    mode, name, oid = raw
+    path = name.decode("utf-8", "surrogateescape")
+    return Entry(f"{folder}/{path}" if folder else path, int(mode, 8) & 0o170000, oid.hex())
+
+
+def _size(odb: pygit2.Odb, oid: str) -> int:
     try:
         return odb.read_header(oid)[1]
     except (KeyError, pygit2.GitError) as error:
