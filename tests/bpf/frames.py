@@ -121,6 +121,17 @@ def opened(frame: bytes) -> Seen:
     )
 
 
+def flows(frame: Packet, count: int) -> list[bytes]:
+    """A tunnelled frame as that many flows have it: they differ in the outer source port."""
+    raw = bytes(frame)
+    return [raw[:34] + port.to_bytes(2, "big") + raw[36:] for port in range(49152, 49152 + count)]
+
+
+def next_host(frame: bytes) -> str:
+    """The host that a tunnelled frame is addressed to."""
+    return str(IPv4Address(frame[30:34]))
+
+
 def assert_right(packet: Packet) -> None:
     """Every checksum in the frame is what scapy would have written."""
     again = Ether(bytes(packet))

@@ -37,4 +37,4 @@ def test_both_programs_work_on_the_same_maps(bench: Bench) -> None:
 def test_every_reason_is_asserted_by_some_test() -> None:
     text = "".join(path.read_text() for path in HERE.glob("test_*.py"))
     asserted = set(re.findall(r"Reason\.([A-Z_]+)", text))
-    assert {each.name for each in Reason} - asserted == {"COUNT"}
+    assert {each.name for each in Reason if each != Reason.COUNT} <= asserted

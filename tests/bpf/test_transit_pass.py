@@ -135,7 +135,7 @@ CONTRADICTIONS = {
     "inner IP cut short": tunnel(Ether(dst=ROUTER, type=0x0800) / Raw(bytes(19))),
     "inner IP says more than there is": tunnel(ping(PEER, ME, len=400)),
     "inner IPv6 says more than there is": tunnel(
-        Ether() / IPv6(src="2001:db8::1", dst="2001:db8::2", plen=400) / UDP()
+        Ether(dst=ROUTER) / IPv6(src="2001:db8::1", dst="2001:db8::2", plen=400) / UDP()
     ),
     "inner IPv4 mapped in IPv6": tunnel(ping("2001:db8::2", f"::ffff:{ME}")),
 }

@@ -1,7 +1,7 @@
 """Hosts in the middle: bouncers, dividers, and what they send back."""
 
 import pytest
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import UDP
 from scapy.packet import Packet
 
 from reconciler.abi.generated import OptionFlag, Reason, Stage
@@ -20,6 +20,8 @@ from tests.bpf.frames import (
     C,
     D,
     Seen,
+    flows,
+    next_host,
     opened,
     ping,
     tunnel,
@@ -27,6 +29,7 @@ from tests.bpf.frames import (
 from tests.bpf.harness import INTERFACE, SELF, UPLINK, Outcome, World, Xdp, next_hop
 
 PAIRS = pytest.mark.parametrize(("me", "peer"), [(ME, PEER), (ME6, PEER6)], ids=["IPv4", "IPv6"])
+STRANGER = "172.16.0.9"
 EARLY = pytest.mark.parametrize("stage", [Stage.BOUNCER, Stage.DIVIDER, Stage.NETWORK])
 
 
@@ -85,9 +88,9 @@ def test_a_bouncer_asks_a_divider_for_another_networks_endpoint(world: World) ->
 
 def test_a_bouncer_does_not_ask_the_divider_that_sent_it(world: World) -> None:
     world.dividers(BLUE, B, C)
-    for port in range(49152, 49152 + 64):
-        frame = tunnel(ping(ME, OTHER), Stage.BOUNCER, sender=B, port=port)
-        assert relayed(world, frame, Reason.RELAYED_DIVIDER).outer.dst == C
+    for frame in flows(tunnel(ping(ME, OTHER), Stage.BOUNCER, sender=B), 64):
+        got = world.bench.run("transit", frame)
+        assert (got.reason, next_host(got.frame)) == (Reason.RELAYED_DIVIDER, C)
 
 
 # Dividers
@@ -113,9 +116,9 @@ def test_a_divider_that_bounces_the_network_too_needs_no_other_bouncer(world: Wo
 
 def test_a_divider_without_the_endpoints_row_asks_another_bouncer(world: World) -> None:
     world.network(BLUE, "10.0.1.0/24", DB).bouncers(BLUE, DB, SELF, B, D)
-    for port in range(49152, 49152 + 64):
-        frame = tunnel(ping(ME, OTHER), Stage.DIVIDER, sender=C, source=B, port=port)
-        assert relayed(world, frame, Reason.DIVIDED).outer.dst == D
+    for frame in flows(tunnel(ping(ME, OTHER), Stage.DIVIDER, sender=C, source=B), 64):
+        got = world.bench.run("transit", frame)
+        assert (got.reason, next_host(got.frame)) == (Reason.DIVIDED, D)
 
 
 @pytest.mark.parametrize("others", [(), (B,)])
@@ -133,32 +136,35 @@ def test_the_only_divider_says_that_there_is_no_network(world: World) -> None:
     assert run(world, frame).reason == Reason.DROP_NO_NETWORK
 
 
-@pytest.mark.parametrize("flows", [150])
-def test_flows_spread_over_a_set_and_each_keeps_to_its_host(world: World, flows: int) -> None:
-    world.network(BLUE, "10.0.1.0/24", DB).bouncers(BLUE, DB, B, C, D)
-    chosen = []
-    for port in range(49152, 49152 + flows):
-        frame = tunnel(ping(ME, OTHER), Stage.BOUNCER, sender="172.16.0.9", port=port)
-        frame[IP].src = "172.16.0.9"
-        world.host("172.16.0.9")
-        pair = [opened(run(world, frame).frame).outer.dst for _ in range(2)]
-        assert pair[0] == pair[1]
-        chosen.append(pair[0])
-    for host in (B, C, D):
-        assert flows / 5 < chosen.count(host) < flows / 2, "about a third each"
+@pytest.fixture
+def spread(world: World) -> list[bytes]:
+    """Flows from a host that is none of those they are spread over."""
+    world.host(STRANGER).network(BLUE, "10.0.1.0/24", DB)
+    return flows(tunnel(ping(ME, OTHER), Stage.BOUNCER, source=STRANGER, sender=STRANGER), 300)
 
 
-def test_a_host_that_leaves_a_set_moves_only_its_own_flows(world: World) -> None:
-    world.host("172.16.0.9").network(BLUE, "10.0.1.0/24", DB)
-    before, after = [], []
-    for hosts, chosen in (((B, C, D), before), ((B, D), after)):
-        world.bouncers(BLUE, DB, *hosts)
-        for port in range(49152, 49152 + 200):
-            frame = tunnel(ping(ME, OTHER), Stage.BOUNCER, source="172.16.0.9", sender=C, port=port)
-            chosen.append(opened(run(world, frame).frame).outer.dst)
-    moved = [old for old, new in zip(before, after, strict=True) if old != new]
-    assert set(moved) == {C}
-    assert len(moved) == before.count(C)
+def chosen(world: World, frames: list[bytes]) -> list[str]:
+    return [next_host(world.bench.run("transit", each).frame) for each in frames]
+
+
+def test_flows_spread_over_a_set_and_each_keeps_to_its_host(
+    world: World, spread: list[bytes]
+) -> None:
+    world.bouncers(BLUE, DB, B, C, D)
+    first = chosen(world, spread)
+    assert chosen(world, spread) == first
+    assert all(75 < first.count(host) < 125 for host in (B, C, D)), "about a third each"
+
+
+def test_a_host_that_leaves_a_set_moves_only_its_own_flows(
+    world: World, spread: list[bytes]
+) -> None:
+    world.bouncers(BLUE, DB, B, C, D)
+    before = chosen(world, spread)
+    world.bouncers(BLUE, DB, B, D)
+    pairs = zip(before, chosen(world, spread), strict=True)
+    moved = [old for old, new in pairs if old != new]
+    assert moved == [C] * before.count(C)
 
 
 # The underlay
