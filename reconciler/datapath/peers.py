@@ -5,12 +5,13 @@ Every function here is called by a thread that is in that namespace (netlink.ins
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from dataclasses import dataclass, replace
 
 from pyroute2 import IPRoute
-from pyroute2.ethtool.ioctl import IoctlEthtool
+from pyroute2.ethtool.ioctl import EthtoolError, IoctlEthtool, NoSuchDevice
 
 from reconciler.compile.state import Interface, Route
 from reconciler.datapath import rtnetlink as rt
@@ -160,7 +161,14 @@ class Features:
 
     def __init__(self, name: str) -> None:
         self._tool = IoctlEthtool(name)
-        self._found = self._tool.get_features()
+        try:
+            self._found = self._tool.get_features()
+        except EthtoolError as error:
+            self._tool.close()
+            gone = isinstance(error, NoSuchDevice)
+            raise OSError(
+                errno.ENODEV if gone else errno.EOPNOTSUPP, f"ethtool: {error}"
+            ) from error
 
     def __enter__(self) -> Features:
         return self
