@@ -23,6 +23,7 @@ WAITING = 0.5  # seconds between looks for what is waited for; netlink and inoti
 START_PATIENCE = 5.0  # seconds for a remote's first answer, before the last good state is enforced
 ALWAYS = frozenset({Wake.START, Wake.DRIFT, Wake.RETRY, Wake.HANGUP, Wake.REQUEST})
 ASKING = frozenset({Wake.START, Wake.POLL, Wake.RETRY, Wake.HANGUP, Wake.REQUEST})
+PATIENT = frozenset({Wake.START, Wake.REQUEST})
 OF_FACTS = frozenset({Wake.NETLINK, Wake.NETNS, Wake.WAITING})
 
 
@@ -53,6 +54,7 @@ class Agent:
         self._rounds, self._wakes, self._clock, self._pace = rounds, wakes, clock, pace
         self._after, self._fetcher, self._refresh, self._random = after, fetcher, refresh, random
         self._timers: dict[Wake, float] = {}
+        self._kept: list[Event] = []
         self._failures = 0
         self._told_trouble = ""
         self._ended = float("-inf")
@@ -68,31 +70,42 @@ class Agent:
 
     def _take(self, events: list[Event]) -> None:
         """Act on what came, if there is reason to."""
-        wakes = {event.wake for event in events}
-        if self._stops(wakes):
+        if self._stops(events):
             return
-        self._fetch(wakes)
+        events = self._after_remote(events)
+        wakes = {event.wake for event in events}
         if wakes & {Wake.DRIFT, Wake.HANGUP}:
             self._refresh()
         if not self._has_reason(wakes):
             return
         settled = self._settle(events)
-        if not self._stops({event.wake for event in settled}):
+        if not self._stops(settled):
             self._round(settled)
 
-    def _fetch(self, wakes: set[Wake]) -> None:
-        """Ask a remote. Who requests a round waits for its answer, drift and pushes never do."""
-        if self._fetcher is None or not wakes & ASKING:
-            return
-        self._set_poll()
-        self._fetcher.start()
-        if Wake.REQUEST in wakes:
-            self._fetcher.wait()
-        elif Wake.START in wakes:
-            self._fetcher.wait(START_PATIENCE)
+    def _after_remote(self, events: list[Event]) -> list[Event]:
+        """Ask a remote, and keep back what wants its answer; pushes and drift never wait for it."""
+        fetcher = self._fetcher
+        if fetcher is None:
+            return events
+        now = self._clock.monotonic()
+        if any(event.wake in ASKING for event in events):
+            fetcher.start()
+            if self._pace.poll:
+                self._set(Wake.POLL, jittered(self._pace.poll, self._random))
+        for event in events:
+            if event.wake in PATIENT:
+                patience = fetcher.limit if event.request else min(fetcher.limit, START_PATIENCE)
+                self._timers[Wake.OVERDUE] = now + patience
+                self._kept.append(event)
+        rest = [event for event in events if event.wake not in PATIENT]
+        if fetcher.busy and not any(event.wake is Wake.OVERDUE for event in events):
+            return rest
+        kept, self._kept = self._kept, []
+        self._timers.pop(Wake.OVERDUE, None)
+        return [*kept, *rest]
 
-    def _stops(self, wakes: set[Wake]) -> bool:
-        self._stopped |= Wake.STOP in wakes
+    def _stops(self, events: list[Event]) -> bool:
+        self._stopped |= any(event.wake is Wake.STOP for event in events)
         return self._stopped
 
     def _has_reason(self, wakes: set[Wake]) -> bool:
@@ -127,7 +140,7 @@ class Agent:
             left = self._ended + self._pace.debounce - self._clock.monotonic()
             if left <= 0:
                 break
-            found += self._wakes.wait(left)
+            found += self._after_remote(list(self._wakes.wait(left)))
         return found
 
     def _round(self, events: list[Event]) -> None:
@@ -160,10 +173,6 @@ class Agent:
         delay = self._pace.backoff.delay(self._failures, self._random)
         self._set(Wake.RETRY, delay)
         return delay
-
-    def _set_poll(self) -> None:
-        if self._fetcher and self._pace.poll:
-            self._set(Wake.POLL, jittered(self._pace.poll, self._random))
 
     def _set(self, wake: Wake, seconds: float) -> None:
         self._timers[wake] = self._clock.monotonic() + seconds

@@ -38,6 +38,7 @@ class Wake(StrEnum):
     RETRY = "retry"  # time to try again what failed
     HANGUP = "hangup"  # SIGHUP
     REQUEST = "request"  # somebody asked through the socket
+    OVERDUE = "overdue"  # the remote was waited for long enough
     STOP = "stop"  # SIGTERM, SIGINT
 
 

@@ -61,23 +61,24 @@ class Here:
     def configuration(self, *, repository: bool = True, host: str = "", **more: object) -> Config:
         """Failure with every mistake. `repository`: whether the verb cannot do without one.
 
-        `host` is its name if the command line does not say it, `more` are further settings.
+        `host` is who it is if neither command line nor file says so, `more` are further settings.
         """
         from reconciler.agent.config import ConfigError, configure, parse
 
-        name = self.host or host
-        given = {**self.settings, **more, "host": name}
+        given = {**self.settings, **more, "host": self.host}
         settings = {key: _plain(value) for key, value in given.items() if value not in ("", None)}
         try:
-            path = self.config or (None if "repository" in settings else _own_config(name))
+            path = self.config
+            if path is None and "repository" not in settings:
+                path = _own_config(self.host or host)
             if path is not None:
                 settings = parse(str(path), _read(path), settings, repository=repository)
-            elif not name:
+            elif not (self.host or host):
                 raise click.UsageError(
                     f"which host? {ETC} has {'several' if _configs() else 'no'} configurations; "
                     f"name one by --config, or the host by --host"
                 )
-            return configure(settings, repository=repository)
+            return configure({"host": host, **settings}, repository=repository)
         except ConfigError as error:
             raise Failure(f"the configuration has mistakes\n{error}") from None
 

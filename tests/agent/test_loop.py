@@ -1,6 +1,8 @@
 """The loop on a clock that only the test turns: when it runs a round, and when it does not."""
 
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +36,7 @@ class Script:
     clock: FakeClock
     events: Sequence[At]
     more: float = 0.0
+    remote: "Remote | None" = None
     start: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -43,6 +46,8 @@ class Script:
 
     def wait(self, seconds: float) -> tuple[Event, ...]:
         """Turns the clock to what comes first: the end of the wait, or the next event."""
+        if self.remote and self.remote.news():
+            return (Event(Wake.REF, self.clock.now),)
         due = self.start + self.events[0].seconds
         if due > self.clock.now + seconds:
             self.clock.now += max(seconds, 0)
@@ -70,11 +75,11 @@ def run(
     *events: At,
     more: float = 0.0,
     pace: Pace = PACE,
-    fetcher: Fetcher | None = None,
+    remote: "Remote | None" = None,
 ) -> Ran:
     """The loop from its start until a STOP after the last event."""
     clock = machine.clock
-    script = Script(clock, events, more)
+    script = Script(clock, events, more, remote)
     ran = Ran([], [], [])
 
     def after(report: RoundReport, retry_in: float | None) -> None:
@@ -82,6 +87,7 @@ def run(
         ran.reports.append(report)
         ran.retries.append(retry_in)
 
+    fetcher = remote.fetcher if remote else None
     Agent(machine.rounds, script, clock, pace, after, fetcher, random=lambda: 1.0).run()
     return ran
 
@@ -250,20 +256,79 @@ def test_a_stop_during_the_pause_starts_no_round(machine: Machine) -> None:
     assert len(ran.rounds) == 1
 
 
-def test_a_remote_that_does_not_answer_is_reported_and_tried_again(machine: Machine) -> None:
-    fails = raising(SourceError("no route to it", again=True))
-    fetcher = Fetcher(fails, lambda: None, 5, machine.clock)
-    ran = run(machine, more=2.5, fetcher=fetcher)
-    assert [at for at, _ in ran.rounds] == [0, 1]
+class Remote:
+    """A remote that answers at once, in the fetcher's own thread, unless it is told to hang."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.asked: list[float] = []
+        self.error: SourceError | None = None
+        self.answers = threading.Event()
+        self.answers.set()
+        self.told = False
+        self._clock, self._start = clock, clock.now
+        self.fetcher = Fetcher(self._fetch, self._done, 20, clock)
+
+    def _fetch(self) -> None:
+        self.asked.append(round(self._clock.now - self._start, 3))
+        self.answers.wait()
+        if self.error:
+            raise self.error
+
+    def _done(self) -> None:
+        self.told = True
+
+    def news(self) -> bool:
+        """Whether a fetch has ended since the last call; one that does not hang is waited for."""
+        while self.answers.is_set() and "fetch" in {each.name for each in threading.enumerate()}:
+            time.sleep(0.001)
+        told, self.told = self.told, False
+        return told
+
+
+@pytest.fixture
+def remote(machine: Machine) -> Iterator[Remote]:
+    made = Remote(machine.clock)
+    yield made
+    made.answers.set()
+
+
+def test_a_remote_that_fails_is_reported_and_asked_again(machine: Machine, remote: Remote) -> None:
+    remote.error = SourceError("no route to it", again=True)
+    ran = run(machine, more=3.5, remote=remote)
+    assert remote.asked == [0, 1, 3]
     assert {report.newest.error for report in ran.reports} == {"no route to it"}
     assert {report.enforced.result for report in ran.reports} == {Result.CONVERGED}
 
 
-def test_a_remote_is_polled_with_jitter(machine: Machine) -> None:
-    polls: list[float] = []
-    fetcher = Fetcher(
-        lambda: polls.append(machine.clock.now - 1000), lambda: None, 5, machine.clock
-    )
-    pace = Pace(drift=100, poll=10, debounce=0.1)
-    run(machine, more=30, pace=pace, fetcher=fetcher)
-    assert polls == [0, 12, 24]
+def test_a_remote_is_polled_with_jitter(machine: Machine, remote: Remote) -> None:
+    run(machine, more=30, pace=Pace(drift=100, poll=10, debounce=0.1), remote=remote)
+    assert remote.asked == [0, 12, 24]
+
+
+def test_a_poll_without_another_commit_runs_no_round(machine: Machine, remote: Remote) -> None:
+    ran = run(machine, more=30, pace=Pace(drift=100, poll=10, debounce=0.1), remote=remote)
+    assert [at for at, _ in ran.rounds] == [0]
+
+
+def test_a_remote_that_hangs_holds_up_no_healing(machine: Machine, remote: Remote) -> None:
+    remote.answers.clear()
+    ran = run(machine, more=26, remote=remote)
+    assert ran.rounds[:2] == [(5, ("overdue", "start")), (15, ("drift",))]
+    assert ran.reports[0].newest.error == ""
+    assert "has not answered for 25 s" in ran.reports[-1].newest.error
+
+
+def test_a_request_waits_for_the_remote_but_not_for_ever(machine: Machine, remote: Remote) -> None:
+    asker = Asker()
+    hang = At(1, Wake.REQUEST, remote.answers.clear, asker)
+    ran = run(machine, hang, more=21, pace=Pace(drift=100), remote=remote)
+    assert ran.rounds[1] == (21, ("overdue", "request"))
+    assert asker.heard
+    assert "has not answered" in asker.heard.newest.error
+
+
+def test_a_request_gets_what_was_pushed_before_it(machine: Machine, remote: Remote) -> None:
+    asker = Asker()
+    run(machine, At(1, Wake.REQUEST, request=asker), more=1, remote=remote)
+    assert remote.asked == [0, 1]
+    assert asker.heard
