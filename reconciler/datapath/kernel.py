@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from reconciler.abi.digest import Known
 from reconciler.abi.generated import MAPS, HostFlag, Reason
-from reconciler.abi.spec import MapKind
 from reconciler.abi.table import Table
 from reconciler.compile.facts import Device, Facts, NextHop
 from reconciler.compile.programs import TRANSIT
-from reconciler.compile.state import OWNED_MAPS, HostName, HostState, Interface, Link, Program
+from reconciler.compile.state import OWNED_MAPS, HostName, HostState, Interface
 from reconciler.datapath import maps as kernel_maps
 from reconciler.datapath import rtnetlink as rt
 from reconciler.datapath import slots, tables
@@ -29,11 +28,8 @@ from reconciler.datapath.apply import (
     Progress,
     carry_out,
     check_capacity,
-    pointless,
-    step_name,
 )
 from reconciler.datapath.devices import Devices
-from reconciler.datapath.errors import HostError, TransientError
 from reconciler.datapath.hops import next_hops
 from reconciler.datapath.links import Links
 from reconciler.datapath.maps import Maps
@@ -41,7 +37,9 @@ from reconciler.datapath.netlink import NetDevice, attempting, net_devices
 from reconciler.datapath.objects import Objects
 from reconciler.datapath.pins import Pins
 from reconciler.datapath.protocol import Count, EndpointTraffic, Report, Traffic
-from reconciler.plan.diff import Change, Item
+from reconciler.datapath.target import KernelTarget
+from reconciler.datapath.verify import as_written, check_items
+from reconciler.plan.diff import Item
 from reconciler.plan.plan import Plan
 from reconciler.plan.steps import ItemStep, RowStep
 from reconciler.source.package import object_path
@@ -119,9 +117,9 @@ class KernelDatapath:
             self._links.tidy(found)
             self._devices.tidy(found)
             self._reset_counters(plan, maps)
-            target = _Kernel(maps, self._links, self._devices, self._objects)
+            target = KernelTarget(maps, self._links, self._devices, self._objects)
             progress = carry_out(plan, target)
-            later = self._raise(target.ends, plan, progress)
+            later = target.finish(plan, progress)
             self._verify(plan, maps, progress, later)
             self._collect(maps)
         return progress.report()
@@ -208,75 +206,33 @@ class KernelDatapath:
             for slot in slots.fresh_counters(changed.desired, changed.live):
                 tables.zero_sums(maps["counters"], MAPS["counters"], slot)
 
-    def _raise(self, ends: list[Interface], plan: Plan, progress: Progress) -> set[str]:
-        """Bring the endpoints' ends up, once all that their packets need is there; those that are
-        not: a row that still waits, as for the index of a new interface, is the next plan's."""
-        not_yet = {each.origin for each in plan.waiting} | {e.step for e in progress.failures}
-        later = {
-            each.name
-            for each in ends
-            if progress.broken or not_yet & {f"Endpoint {each.endpoint}", f"link {each.name}"}
-        }
-        for each in ends:
-            if each.name in later:
-                continue
-            try:
-                self._devices.ensure_inner(each)
-            except (HostError, TransientError) as error:
-                again = isinstance(error, TransientError)
-                progress.fail(step_name(each), str(error), again=again)
-        return later
-
     def _verify(self, plan: Plan, maps: Maps, progress: Progress, later: set[str]) -> None:
         """Read back what was touched; after a table that failed, that is the next round's work."""
         if progress.broken:
             self._known = {}
             return
+        rows = [each for each in plan.steps if isinstance(each, RowStep)]
         for name, changed in plan.diff.tables.items():
-            steps = [each for each in _row_steps(plan) if each.rows.spec.name == name]
-            if self._as_written(changed.desired, steps, maps):
+            steps = [each for each in rows if each.rows.spec.name == name]
+            if as_written(changed.desired, steps, maps[name], self._capacity(name)):
                 self._known[name] = Known.of(_without_origins(changed.desired))
             else:
                 self._known.pop(name, None)
                 reason = "rows are not as they were written; somebody else writes this map"
                 progress.fail(f"table {name}", reason, again=True)
-        self._verify_items(plan, progress, later)
+        items = [each for each in plan.steps if isinstance(each, ItemStep)]
+        if items:
+            check_items(items, self._live(items), later, progress)
 
-    def _as_written(self, desired: Table, steps: list[RowStep], maps: Maps) -> bool:
-        """Look up the rows that were written, or read all if they are many."""
-        spec, fd = desired.spec, maps[desired.spec.name]
-        many = sum(len(each) for each in steps) > min(tables.FEW, len(desired) // 8 + 64)
-        if many or spec.kind is MapKind.LPM_TRIE:  # there, a lookup finds shorter prefixes too
-            return tables.read_table(fd, spec, self._capacity(spec.name)) == desired
-        for each in steps:
-            values, present = tables.read_rows(fd, spec, each.rows.keys)
-            if each.change is Change.DELETE:
-                if present.any():
-                    return False
-            elif not present.all() or values.tobytes() != each.rows.values.tobytes():
-                return False
-        return True
-
-    def _verify_items(self, plan: Plan, progress: Progress, later: set[str]) -> None:
-        steps = [each for each in plan.steps if isinstance(each, ItemStep)]
-        if not steps:
-            return
+    def _live(self, steps: list[ItemStep]) -> set[Item]:
+        """Programs, links, and those interfaces that the steps are about."""
         found = self._net_devices()
         ends = {each.item.name for each in steps if isinstance(each.item, Interface)}
-        live: set[Item] = {
+        return {
             *self._links.programs(),
             *self._links.read(found),
             *self._devices.read({name: each for name, each in found.items() if name in ends}),
         }
-        names = {step_name(each) for each in live}
-        failed = {each.step for each in progress.failures}
-        for step in steps:
-            name = step_name(step.item)
-            right = name not in names if step.new is None else step.new in live
-            if isinstance(step.new, Interface) and step.new.name in later:
-                right = name in names
-            if not right and name not in failed and not pointless(step, progress):
-                progress.fail(name, "is not as it was made; somebody else changes it", again=True)
 
     def _collect(self, maps: Maps) -> None:
         """Delete direct paths to hosts that are no more, or whose slot is another's now."""
@@ -285,48 +241,6 @@ class KernelDatapath:
         known = _pairs(hosts.keys["address"], hosts.values["slot"])
         stale = ~np.isin(_pairs(values["host"], values["host_slot"]), known)
         tables.delete_rows(maps["paths"], spec, keys[stale])
-
-
-class _Kernel:
-    """The target of a plan's steps: maps, links and interfaces of this kernel."""
-
-    def __init__(self, maps: Maps, links: Links, devices: Devices, objects: Objects) -> None:
-        self._maps, self._links, self._devices, self._objects = maps, links, devices, objects
-        self.ends: list[Interface] = []  # whose inner end is to be seen to, when all else is done
-
-    def write(self, rows: Table) -> None:
-        """See Target."""
-        tables.write_rows(self._maps[rows.spec.name], rows.keys, rows.values)
-
-    def delete(self, rows: Table) -> None:
-        """See Target."""
-        tables.delete_rows(self._maps[rows.spec.name], rows.spec, rows.keys)
-
-    def put(self, item: Item) -> str:
-        """See Target."""
-        if isinstance(item, Program):
-            with self._objects.load(item.name, item.constants, self._maps) as loaded:
-                self._links.put_program(item, loaded)
-            return ""
-        if isinstance(item, Link):
-            with attempting(f"interface {item.interface}"), rt.Socket() as route:
-                return self._links.attach(item, net_devices(route))
-        self._devices.ensure_outer(item)
-        self.ends.append(item)
-        return ""
-
-    def drop(self, item: Item) -> None:
-        """See Target."""
-        if isinstance(item, Program):
-            self._links.remove_program(item.name)
-        elif isinstance(item, Link):
-            self._links.detach(item.interface)
-        else:
-            self._devices.remove(item.name)
-
-
-def _row_steps(plan: Plan) -> Iterator[RowStep]:
-    return (each for each in plan.steps if isinstance(each, RowStep))
 
 
 def _without_origins(table: Table) -> Table:
