@@ -93,13 +93,15 @@ class Remote:
             try:
                 repository = pygit2.init_repository(str(path), bare=True)
                 remote = repository.remotes.create_anonymous(self._address.url)
+                heads = {head.name for head in remote.list_heads(callbacks, proxy=True)}
+                _forget_others(repository, heads)
                 remote.fetch(_REFSPECS, callbacks=callbacks, prune=FetchPrune.PRUNE, proxy=True)
             except (pygit2.GitError, OSError, ValueError, KeyError) as error:
-                raise self._explained(error) from error
+                raise self._explained(error, callbacks.mistrusted) from error
 
-    def _explained(self, error: Exception) -> SourceError:
+    def _explained(self, error: Exception, mistrusted: bool) -> SourceError:
         url = self._address
-        if isinstance(error, pygit2.CertificateError) or "certificate" in str(error).lower():
+        if mistrusted:
             if url.scheme == "ssh":
                 return SourceError(
                     f"{url}: the server's host key is not among the known ones; check it, and add "
@@ -107,15 +109,17 @@ class Remote:
                     again=False,
                 )
             return SourceError(
-                f"{url}: the server's certificate is not valid ({error}); name the file of its "
-                "authority if it is your own",
+                f"{url}: the server's certificate is not valid, or for another name; name the file of "
+                "its authority if it is your own",
                 again=False,
             )
         if isinstance(error, pygit2.AuthError):
             return SourceError(f"{url} refuses us ({error}); check key or token", again=False)
         if "not owned by current user" in str(error):
             return not_ours(url)
-        return SourceError(f"{url} cannot be fetched: {error}", again=True)
+        # libgit2 says no more than this of some certificates that are for another name
+        hint = "; is its certificate for this name?" if "SSL error" in str(error) else ""
+        return SourceError(f"{url} cannot be fetched: {error}{hint}", again=True)
 
 
 class _Callbacks(pygit2.RemoteCallbacks):
@@ -126,10 +130,12 @@ class _Callbacks(pygit2.RemoteCallbacks):
         self._address = address
         self._files = credentials
         self._offered = False
+        self.mistrusted = False
 
     def certificate_check(self, certificate: None, valid: bool, host: bytes) -> bool:
         """libgit2 has checked the authority and name, or known_hosts; without this method it
         would accept every ssh host."""
+        self.mistrusted = not valid
         return valid
 
     def credentials(
@@ -150,6 +156,14 @@ class _Callbacks(pygit2.RemoteCallbacks):
             name, _, token = _first_line(self._files.token).rpartition(":")
             return pygit2.UserPass(name or user or "git", token)
         raise pygit2.AuthError("it asks for credentials, and none are configured")
+
+
+def _forget_others(repository: pygit2.Repository, heads: set[str | None]) -> None:
+    """Delete the refs that the remote no longer has: a fetch does so last, and cannot make branch
+    `a/b` while there is an `a`."""
+    for name in list(repository.references):
+        if name.startswith(("refs/heads/", "refs/tags/")) and name not in heads:
+            repository.references.delete(name)
 
 
 def _first_line(path: Path) -> str:
