@@ -7,7 +7,7 @@ already are only read. What cannot be made yet is waiting: its namespace may app
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from reconciler.datapath.netlink import (
     netns_exists,
     netns_number,
     netns_path,
+    roam,
 )
 from reconciler.datapath.pins import Noted, Pins
 
@@ -54,14 +55,19 @@ class Devices:
 
     def read(self, found: Mapping[str, NetDevice]) -> tuple[Interface, ...]:
         """The live interfaces of endpoints, sorted by name."""
-        live = []
+        with attempting("reading interfaces"), rt.Socket() as route:
+            return roam(lambda enter: tuple(self._read(found, route, enter)))
+
+    def _read(
+        self, found: Mapping[str, NetDevice], route: rt.Socket, enter: Callable[[Path | None], None]
+    ) -> Iterator[Interface]:
         for name, device in sorted(found.items()):
             note = self._note(name)
             if note and note["kind"] == InterfaceKind.EXISTING:
-                live.append(Interface(kind=InterfaceKind.EXISTING, name=name, **_whose(note)))
+                yield Interface(kind=InterfaceKind.EXISTING, name=name, **_whose(note))
             elif self._ours(device, note):
-                live.append(self._read_veth(device, note or {}))
-        return tuple(live)
+                peer = self._peer(device, note, route, enter)
+                yield self._live(device, note or {}, peer)
 
     def owners(self, found: Mapping[str, NetDevice]) -> dict[int, str]:
         """The endpoint of each live interface, by interface index."""
@@ -219,7 +225,9 @@ class Devices:
             with IPRoute() as route:
                 route.link("set", index=device.ifindex, **changes)
 
-    def _read_veth(self, device: NetDevice, note: Mapping[str, Any]) -> Interface:
+    def _live(
+        self, device: NetDevice, note: Mapping[str, Any], peer: peers.Peer | None
+    ) -> Interface:
         live = Interface(
             device.name,
             note.get("endpoint", device.alias.removeprefix(self._alias(""))),
@@ -235,7 +243,6 @@ class Devices:
             faults.append("makes link-local addresses")
         if not device.up:
             faults.append("down")
-        peer = self._peer(device, note)
         if peer is None:
             return replace(live, faults=(*faults, "peer is elsewhere"))
         if peer.device.mtu != device.mtu:
@@ -255,20 +262,26 @@ class Devices:
             faults=tuple(faults),
         )
 
-    def _peer(self, device: NetDevice, note: Mapping[str, Any]) -> peers.Peer | None:
-        """The other end, if it is where the note says."""
-        if not note:
+    def _peer(
+        self,
+        device: NetDevice,
+        note: Mapping[str, Any] | None,
+        route: rt.Socket,
+        enter: Callable[[Path | None], None],
+    ) -> peers.Peer | None:
+        """The other end, if it is where the note says; `enter` moves the calling thread there."""
+        if note is None:
             return None
         path = netns_path(note["netns"], self._netns)
         if path is not None and not netns_exists(path):
             return None
-        with attempting(f"interface {device.name}"), rt.Socket() as route:
-            try:
-                if not _leads_to(route, device, path):
-                    return None
-                peer = inside(path, lambda: peers.look(note["peer"]))
-            except FileNotFoundError:
-                return None  # the namespace went away meanwhile
+        try:
+            if not _leads_to(route, device, path):
+                return None
+            enter(path)
+        except FileNotFoundError:
+            return None  # the namespace went away meanwhile
+        peer = peers.look(note["peer"])
         return peer if peer is not None and peer.device.ifindex == device.peer else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 import threading
@@ -158,19 +159,36 @@ def inside(path: Path | None, work: Callable[[], Result]) -> Result:
     """
     if path is None:
         return work()
+
+    def visit(enter: Callable[[Path | None], None]) -> Result:
+        enter(path)
+        return work()
+
+    return roam(visit)
+
+
+def roam(work: Callable[[Callable[[Path | None], None]], Result]) -> Result:
+    """What `work` returns or raises, run by a thread that `work` can move into namespaces.
+
+    It is given a function that does so; None is where the caller is.
+    """
     results: list[Result] = []
     errors: list[BaseException] = []
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
-    def enter() -> None:
+    def enter(path: Path | None) -> None:
+        netns.setns(home if path is None else str(path), flags=0)
+
+    def run() -> None:
         try:
-            netns.setns(str(path), flags=0)
-            results.append(work())
+            results.append(work(enter))
         except BaseException as error:  # handed over to the caller, whatever it is
             errors.append(error)
 
-    thread = threading.Thread(target=enter, name=f"in {path.name}")
+    thread = threading.Thread(target=run, name="netns")
     thread.start()
     thread.join()
+    os.close(home)
     if errors:
         raise errors[0]
     return results[0]

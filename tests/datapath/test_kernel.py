@@ -192,7 +192,7 @@ def test_a_run_killed_at_any_moment_is_completed_by_the_next(world: KernelWorld)
     states = [world.wanted(["web-11"]), changed_constants(world.wanted(["web-12", "web-13"]))]
     moments = random.Random(7)
     deaths = 0
-    for number in range(12):
+    for number in range(8):
         desired = states[number % 2]
         deaths += killed(lambda desired=desired: world.settle(desired), moments.uniform(0, 0.4))
         world.restart()
