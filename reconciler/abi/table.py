@@ -29,6 +29,12 @@ def raw(rows: Rows) -> NDArray[np.bytes_]:
     return np.ascontiguousarray(rows).view(f"S{rows.dtype.itemsize}")
 
 
+def pick(rows: Rows, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> Rows:
+    """`rows[chosen]`, some ten times as fast: NumPy copies structured rows column by column."""
+    whole = np.ascontiguousarray(rows).view(f"V{rows.dtype.itemsize}")
+    return whole[chosen].view(rows.dtype)
+
+
 def _equal_bytes(left: Rows, right: Rows) -> bool:
     return left.dtype == right.dtype and left.tobytes() == right.tobytes()
 
@@ -61,11 +67,12 @@ class Table:
         keys, values = np.ascontiguousarray(keys), np.ascontiguousarray(values)
         if spec.dense:
             used = raw(values) != b""  # a bytes comparison ignores trailing zeros: b"" is all zero
-            keys, values, origins = keys[used], values[used], origins[used]
+            keys, values, origins = pick(keys, used), pick(values, used), origins[used]
         names = raw(keys)
         if len(keys) > 1 and not bool(np.all(names[:-1] < names[1:])):
             order = np.argsort(names, kind="stable")
-            keys, values, origins, names = keys[order], values[order], origins[order], names[order]
+            keys, values, origins = pick(keys, order), pick(values, order), origins[order]
+            names = names[order]
             same = np.flatnonzero(names[:-1] == names[1:])
             if len(same):
                 raise DuplicateKeyError(f"{spec.name}: key {keys[same[0]].item()} occurs twice")
@@ -96,7 +103,8 @@ class Table:
 
     def take(self, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> Table:
         """The chosen rows, by ascending index or mask."""
-        return Table(self.spec, self.keys[chosen], self.values[chosen], self.origins[chosen])
+        keys, values = pick(self.keys, chosen), pick(self.values, chosen)
+        return Table(self.spec, keys, values, self.origins[chosen])
 
     def without_facts(self) -> Table:
         """A copy whose fact columns are zero: what two commits can be compared by."""

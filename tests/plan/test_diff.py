@@ -56,6 +56,26 @@ def test_the_changes_of_a_table_are_its_differing_keys(desired: Rows, live: Rows
     assert wanted[found.updates].tolist() == old[found.replaced].tolist()
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 900), st.sampled_from([0.0, 0.002, 0.1, 0.9, 1.0]))
+def test_tables_of_many_blocks_are_merged_exactly(seed: int, size: int, share: float) -> None:
+    """Rows missing, added and changed at random, so that blocks of both sides do not line up."""
+    random = np.random.default_rng(seed)
+    keys = random.choice(5000, size, replace=False).tolist()
+    live = {key: 1 for key in keys if random.random() >= share}
+    desired = {key: 1 + int(random.random() < share) for key in keys if random.random() >= share}
+    found = diff_tables(numbers(desired), numbers(live))
+    if desired == live:
+        assert found is None
+        return
+    assert found is not None
+    wanted, old = found.desired.keys["address"], found.live.keys["address"]
+    assert wanted[found.creates].tolist() == sorted(desired.keys() - live.keys())
+    assert old[found.deletes].tolist() == sorted(live.keys() - desired.keys())
+    both = sorted(key for key in desired.keys() & live.keys() if desired[key] != live[key])
+    assert wanted[found.updates].tolist() == old[found.replaced].tolist() == both
+
+
 @given(closed_states(), closed_states())
 def test_the_difference_turned_round_creates_what_it_deleted(a: HostState, b: HostState) -> None:
     there, back = diff(a, b).counts, diff(b, a).counts

@@ -30,7 +30,7 @@ def single_writes(steps: tuple[Step, ...]) -> Iterator[Step]:
             yield RowStep(step.change, step.rows.take(one), replaced, step.drift[one], step.origins)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(closed_states(), closed_states())
 def test_applying_a_plan_gives_the_desired_state(desired: HostState, live: HostState) -> None:
     plan = make_plan(desired, live)
@@ -50,7 +50,7 @@ def test_a_plan_writes_once_for_each_difference(desired: HostState, live: HostSt
     assert sum(map(len, plan.steps)) == diff(desired, live).counts.total == plan.counts.total
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(closed_states(), closed_states())
 def test_every_prefix_of_a_plan_leaves_no_entry_that_refers_to_a_missing_one(
     desired: HostState, live: HostState
