@@ -25,17 +25,21 @@ _BANDWIDTH = re.compile(r"[1-9][0-9]{0,8}[kMG]?")
 
 # No endpoint can have these: they mean something else to every stack, or, the last, stand for
 # IPv4 addresses in our tables.
-_NEVER: tuple[tuple[IPv4Network | IPv6Network, str], ...] = (
-    (IPv4Network("0.0.0.0/8"), "not addresses of hosts"),
-    (IPv4Network("127.0.0.0/8"), "loopback"),
-    (IPv4Network("224.0.0.0/4"), "multicast"),
-    (IPv4Network("255.255.255.255/32"), "broadcast"),
-    (IPv6Network("::/128"), "no address"),
-    (IPv6Network("::1/128"), "loopback"),
-    (IPv6Network("fe80::/10"), "link-local, which every interface gives itself"),
-    (IPv6Network("ff00::/8"), "multicast"),
-    (IPv6Network("::ffff:0:0/96"), "IPv4 in IPv6 notation"),
-)
+_NEVER: Mapping[int, tuple[tuple[IPv4Network | IPv6Network, str], ...]] = {
+    4: (
+        (IPv4Network("0.0.0.0/8"), "not addresses of hosts"),
+        (IPv4Network("127.0.0.0/8"), "loopback"),
+        (IPv4Network("224.0.0.0/4"), "multicast"),
+        (IPv4Network("255.255.255.255/32"), "broadcast"),
+    ),
+    6: (
+        (IPv6Network("::/128"), "no address"),
+        (IPv6Network("::1/128"), "loopback"),
+        (IPv6Network("fe80::/10"), "link-local, which every interface gives itself"),
+        (IPv6Network("ff00::/8"), "multicast"),
+        (IPv6Network("::ffff:0:0/96"), "IPv4 in IPv6 notation"),
+    ),
+}
 
 
 def _shown(text: str) -> str:
@@ -86,15 +90,15 @@ def cidr(text: str) -> None:
         raise ValueError(f"{text} has a mask for a prefix length; write {network}")
     if interface.ip != network.network_address:
         raise ValueError(f"{text} has bits set beyond its prefix; write {network}")
-    for never, meaning in _NEVER:
-        if never.version == network.version and never.overlaps(network):
+    for never, meaning in _NEVER[network.version]:
+        if never.overlaps(network):
             raise ValueError(f"{network} covers {never} ({meaning}); choose another range")
 
 
 def address(text: str) -> None:
     """An address that an endpoint can have."""
     found = _address(text)
-    for never, meaning in _NEVER:
+    for never, meaning in _NEVER[found.version]:
         if found in never:
             raise ValueError(f"{found} is no endpoint's address ({meaning}); choose another")
 
@@ -106,7 +110,7 @@ def underlay_address(text: str) -> None:
         raise ValueError(
             f"{found} is IPv6, and the underlay is IPv4; write the host's IPv4 address"
         )
-    for never, meaning in _NEVER:
+    for never, meaning in _NEVER[found.version]:
         if found in never:
             raise ValueError(f"{found} is no host's address ({meaning}); choose another")
 

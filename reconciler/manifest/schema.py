@@ -1,7 +1,6 @@
 """Bodies of documents -> findings: jsonschema decides what is valid, wording.py says it.
 
-Validators are compiled once for each kind. Anything faster may stand before `check`, and may only
-accept.
+Validators are compiled once for each kind. accept.py stands before them, and only accepts.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
+from reconciler.manifest.accept import Accepts, compile_acceptor
 from reconciler.manifest.formats import FORMATS
 from reconciler.manifest.problem import MAX_FINDINGS, Finding
 from reconciler.manifest.scalars import ScalarRules
@@ -31,11 +31,12 @@ class Kind:
     name: str
     api_version: str
     has_namespace: bool
+    accepts: Accepts
     validator: Any
 
     def check(self, document: int, body: Mapping[str, Any]) -> list[Finding]:
         """Everything that is wrong with `body`."""
-        return check(self.validator, document, body)
+        return [] if self.accepts(body) else check(self.validator, document, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def compile_schemas(schemas: Schemas) -> Validators:
             name=kind,
             api_version=properties["apiVersion"]["const"],
             has_namespace="namespace" in properties["metadata"]["properties"],
+            accepts=compile_acceptor(schema, FORMATS),
             validator=make_validator(schema),
         )
     return Validators(kinds, ScalarRules())

@@ -109,8 +109,8 @@ class Remote:
                     again=False,
                 )
             return SourceError(
-                f"{url}: the server's certificate is not valid, or for another name; name the file of "
-                "its authority if it is your own",
+                f"{url}: the server's certificate is not valid, or for another name; name the file "
+                "of its authority if it is your own",
                 again=False,
             )
         if isinstance(error, pygit2.AuthError):
