@@ -17,7 +17,11 @@ class WheelData(BuildHookInterface[Any]):
         if version == "editable":
             return
         root = Path(self.root)
-        for target, pattern in (("schemas", "schemas/*.json"), ("bpf", "bpf/build/*.bpf.o")):
+        for target, pattern in (
+            ("schemas", "schemas/*.json"),
+            ("bpf", "bpf/build/*.bpf.o"),
+            ("systemd", "packaging/*.service"),
+        ):
             found = sorted(root.glob(pattern))
             if not found:
                 raise FileNotFoundError(f"no {pattern} to put into the wheel; run `make bpf` first")

@@ -16,10 +16,13 @@ from reconciler.agent.fetch import Fetcher
 from reconciler.agent.report import RoundReport, unforeseen
 from reconciler.agent.round import Ask, Rounds
 from reconciler.agent.wakes import Event, Wake, Wakes
+from reconciler.compile.bind import NEXT_HOP
 
 LOG = logging.getLogger("reconciler.agent")
 
 WAITING = 0.5  # seconds between looks for what is waited for; netlink and inotify are quicker
+FAR = 5.0  # the same where it is other hosts alone: of them netlink tells, sooner or later
+HEARTBEAT = 60.0  # seconds after which the loop shows that it runs, if it has nothing to do
 START_PATIENCE = 5.0  # seconds for a remote's first answer, before the last good state is enforced
 ALWAYS = frozenset({Wake.START, Wake.DRIFT, Wake.RETRY, Wake.HANGUP, Wake.REQUEST})
 ASKING = frozenset({Wake.START, Wake.POLL, Wake.RETRY, Wake.HANGUP, Wake.REQUEST})
@@ -38,7 +41,11 @@ class Pace:
 
 
 class Agent:
-    """Runs until a STOP wake. `after` hears every report, with the seconds until the next try."""
+    """Runs until a STOP wake.
+
+    `after` hears every report, with the seconds until the next try; `refresh` is called on a slow
+    timer; `alive` whenever the loop has come around, at least every HEARTBEAT.
+    """
 
     def __init__(
         self,
@@ -49,12 +56,15 @@ class Agent:
         after: Callable[[RoundReport, float | None], None],
         fetcher: Fetcher | None = None,
         refresh: Callable[[], None] = lambda: None,
+        alive: Callable[[], None] = lambda: None,
         random: Random = random.random,
     ) -> None:
         self._rounds, self._wakes, self._clock, self._pace = rounds, wakes, clock, pace
-        self._after, self._fetcher, self._refresh, self._random = after, fetcher, refresh, random
+        self._after, self._fetcher, self._refresh = after, fetcher, refresh
+        self._alive, self._random = alive, random
         self._timers: dict[Wake, float] = {}
         self._kept: list[Event] = []
+        self._interval = WAITING
         self._failures = 0
         self._told_trouble = ""
         self._ended = float("-inf")
@@ -66,6 +76,7 @@ class Agent:
         self._set(Wake.DRIFT, self._pace.drift)
         self._take([Event(Wake.START, self._clock.monotonic())])
         while not self._stopped:
+            self._alive()
             self._take(self._events())
 
     def _take(self, events: list[Event]) -> None:
@@ -113,7 +124,7 @@ class Agent:
         if wakes & ALWAYS or (Wake.REF in wakes and self._commit_moved()):
             return True
         if Wake.WAITING in wakes:
-            self._set(Wake.WAITING, WAITING)
+            self._set(Wake.WAITING, self._interval)
         return bool(wakes & OF_FACTS) and self._facts_moved()
 
     def _facts_moved(self) -> bool:
@@ -166,7 +177,9 @@ class Agent:
         self._timers.pop(Wake.WAITING, None)
         self._timers.pop(Wake.RETRY, None)
         if report.enforced.waiting:
-            self._set(Wake.WAITING, WAITING)
+            near = any(each.fact != NEXT_HOP for each in report.enforced.waiting)
+            self._interval = WAITING if near else FAR
+            self._set(Wake.WAITING, self._interval)
         self._failures = self._failures + 1 if report.failed else 0
         if not self._failures or report.enforced.hopeless:
             return None
@@ -180,7 +193,7 @@ class Agent:
     def _events(self) -> list[Event]:
         """Wait until something comes or a timer is due."""
         now = self._clock.monotonic()
-        found = list(self._wakes.wait(min(self._timers.values()) - now))
+        found = list(self._wakes.wait(min(HEARTBEAT, min(self._timers.values()) - now)))
         now = self._clock.monotonic()
         for wake in [wake for wake, at in self._timers.items() if at <= now]:
             del self._timers[wake]

@@ -59,12 +59,15 @@ class Asked:
 
 
 class Service:
-    """Runs in the caller's thread until SIGTERM or SIGINT. Ready is told after the first round."""
+    """Runs in the caller's thread until SIGTERM or SIGINT.
+
+    `alive` is called after the start and then at least once a minute.
+    """
 
     def __init__(
-        self, config: Config, datapath: Datapath, clock: Clock, ready: Callable[[], None]
+        self, config: Config, datapath: Datapath, clock: Clock, alive: Callable[[], None]
     ) -> None:
-        self._config, self._clock, self._ready = config, clock, ready
+        self._config, self._clock, self._alive = config, clock, alive
         self._datapath = SharedDatapath(datapath)
         self._wakes = WakeQueue(clock)
         self._stopping = False
@@ -100,7 +103,16 @@ class Service:
             stack.enter_context(_Signals(self._stop, wakes.putter(Wake.HANGUP)))
             pace = Pace(config.drift, config.poll, config.debounce)
             fetcher = self._fetcher()
-            Agent(rounds, wakes, self._clock, pace, self._after, fetcher, watch.refresh).run()
+            Agent(
+                rounds,
+                wakes,
+                self._clock,
+                pace,
+                self._after,
+                fetcher,
+                watch.refresh,
+                self._alive,
+            ).run()
         LOG.info("stopped; packets go on")
 
     def _fetcher(self) -> Fetcher | None:
@@ -131,7 +143,6 @@ class Service:
         with suppress(OSError):  # the socket tells it too
             text = json.dumps(self._document, indent=1).encode()
             replace(self._config.run_dir / STATUS, text, durable=False)
-        self._ready()
 
     def _answer_status(self) -> dict[str, Any]:
         traffic = self._traffic()

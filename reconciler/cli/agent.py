@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 import click
 
@@ -60,7 +62,7 @@ def command(
     datapath = open_datapath(config)
     try:
         with host_errors(config.host):
-            Service(config, datapath, SystemClock(), _ready()).run()
+            Service(config, datapath, SystemClock(), _tell_systemd()).run()
     except AgentRunningError as error:
         raise Failure(str(error)) from None
     return Exit.OK
@@ -72,16 +74,14 @@ def _log_to_standard_error() -> None:
     logging.basicConfig(format=f"{time}%(levelname)s %(message)s", level=logging.INFO)
 
 
-def _ready() -> Callable[[], None]:
-    """Tells systemd once that the first round is over: sd_notify(3), a datagram of one line."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    told = not address
+def _tell_systemd() -> Callable[[], None]:
+    """Ready at the first call, alive at every other: sd_notify(3), a datagram of one line."""
+    address = os.environ.get("NOTIFY_SOCKET", "").replace("@", "\0", 1)
+    words = itertools.chain([b"READY=1"], itertools.repeat(b"WATCHDOG=1"))
 
     def tell() -> None:
-        nonlocal told
-        if not told:
-            told = True
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-                notify.sendto(b"READY=1", address.replace("@", "\0", 1))
+        if address:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, suppress(OSError):
+                notify.sendto(next(words), address)
 
     return tell

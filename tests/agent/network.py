@@ -58,15 +58,22 @@ class Network:
         numbers = range(first, first + count)
         self.write("endpoints.yaml", *(self.endpoint(number) for number in numbers))
 
-    def endpoint(self, number: int, network: str = NETWORK, host: str = "") -> str:
-        """One endpoint's manifest; on the host under test if none is named."""
+    def endpoint(
+        self,
+        number: int,
+        network: str = NETWORK,
+        host: str = "",
+        attach: dict[str, Any] | None = None,
+    ) -> str:
+        """One endpoint's manifest; on the host under test, by a veth, if nothing else is said."""
+        name = f"{network}-{number}"
         spec = {
             "network": network,
             "host": host or self.host,
             "addresses": [f"10.1.{0 if network == NETWORK else 9}.{number + 10}"],
-            "attach": {"veth": {"netns": f"{self._netns}.{network}-{number}"}},
+            "attach": attach or {"veth": {"netns": f"{self._netns}.{name}"}},
         }
-        return manifest("Endpoint", f"{network}-{number}", spec)
+        return manifest("Endpoint", name, spec)
 
     def commit(self) -> str:
         """Everything in the clone; the commit's id."""

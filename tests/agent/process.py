@@ -1,11 +1,13 @@
 """The real agent as a process of its own, in its host's network namespace, on the real kernel."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from pyroute2 import IPRoute
 
 from reconciler.agent import client
 from tests.agent.network import Network
-from tests.datapath.place import NETNS, Place
+from tests.datapath.place import NETNS, Place, entered
 
 PROGRAM = Path(sys.executable).parent / "reconciler"
 PATIENCE = 60.0  # seconds; only a failure waits so long
@@ -60,11 +62,13 @@ class Host:
         self.settings |= settings
         self.config.write_text(json.dumps(self.settings))
 
-    def start(self) -> "Host":
-        """Start the agent, in the namespace of the calling thread."""
+    def start(self, *before: str, **environment: str) -> "Host":
+        """Start the agent, in the namespace of the calling thread; `before` runs it."""
         with (self._folder / "agent.log").open("ab") as log:
-            command = [PROGRAM, "agent", "--config", self.config]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            command = [*before, PROGRAM, "agent", "--config", self.config]
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, env={**os.environ, **environment}
+            )
         return self
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -118,6 +122,21 @@ class Host:
         with IPRoute() as route:
             aliases = [link.get("IFLA_IFALIAS") or "" for link in route.get_links()]
         return {alias.rpartition(":")[2] for alias in aliases if alias.startswith("reconciler:")}
+
+
+@contextmanager
+def somewhere(folder: Path) -> Iterator[Host]:
+    """A host with two endpoints wanted, and no agent yet; the caller is in its namespace."""
+    place = Place()
+    try:
+        with entered(place.netns("host")):
+            host = Host(place, folder)
+            try:
+                yield host
+            finally:
+                host.clear()
+    finally:
+        place.clear()
 
 
 def run(*words: str | Path) -> subprocess.CompletedProcess[str]:

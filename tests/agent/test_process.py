@@ -6,8 +6,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,30 +16,8 @@ from reconciler.agent import client
 from reconciler.compile import serial
 from reconciler.plan.diff import diff
 from tests.agent.network import git
-from tests.agent.process import Host, condition, ready, run
-from tests.datapath.place import NETNS, Place, entered
-
-
-@contextmanager
-def somewhere(folder: Path) -> Iterator[Host]:
-    """A host with two endpoints wanted, and no agent yet; the caller is in its namespace."""
-    place = Place()
-    try:
-        with entered(place.netns("host")):
-            host = Host(place, folder)
-            try:
-                yield host
-            finally:
-                host.clear()
-    finally:
-        place.clear()
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    """One host; the test runs in its namespace."""
-    with somewhere(tmp_path) as made:
-        yield made
+from tests.agent.process import Host, condition, ready, run, somewhere
+from tests.datapath.place import NETNS, entered
 
 
 def delete_interface(host: Host, endpoint: str) -> None:
@@ -169,9 +145,7 @@ def test_a_deleted_interface_wakes_the_agent_and_is_made_again(host: Host) -> No
 
 
 def test_an_interface_that_appears_is_taken_up(host: Host) -> None:
-    body = json.loads(host.network.endpoint(9))
-    body["spec"]["attach"] = {"interface": "tap9"}
-    host.network.write("tap.yaml", json.dumps(body))
+    host.network.write("tap.yaml", host.network.endpoint(9, attach={"interface": "tap9"}))
     commit = host.network.push()
     host.start().applied(commit)
     assert any("tap9" in each["fact"] for each in host.status()["waiting"]["first"])
