@@ -2,7 +2,7 @@
 /* XDP on the host's side of endpoints' interfaces: what an endpoint sends is checked, answered, switched or sent on. */
 #include "answer.h"
 
-/* The interface's VPC and network. The row of another interface, read by ill luck, fails check_own. */
+/* The interface's VPC. The row of another interface, read by ill luck, fails check_own. */
 static __always_inline int find_origin(const struct frame *frame, struct origin *origin)
 {
 	struct interface_key key = {.ifindex = frame->ctx->ingress_ifindex};
@@ -14,7 +14,6 @@ static __always_inline int find_origin(const struct frame *frame, struct origin 
 	row_copy(&interface, row, sizeof(interface));
 	origin->ifindex = key.ifindex;
 	origin->vni = interface.vni;
-	origin->network = interface.network;
 	return 0;
 }
 
@@ -56,7 +55,7 @@ static __always_inline int send_out(struct frame *frame, const struct origin *or
 	};
 	struct journey journey = {
 		.key = {.vni = origin->vni, .address = packet->destination},
-		.network = origin->network,
+		.network = source->network,
 		.flow = outgoing.flow,
 		.stage = STAGE_ACCESS,
 	};

@@ -49,7 +49,6 @@ struct neighbour_option {
 struct origin {
 	__u32 ifindex;
 	__u32 vni;
-	__u32 network;
 	const struct ethernet *ethernet;
 };
 
