@@ -98,7 +98,7 @@ class Devices:
         self.ensure_inner(wanted)
 
     def ensure_outer(self, wanted: Interface) -> None:
-        """The same for the host's end. The inner end of a new pair stays down and bare."""
+        """The same for the host's end; a new pair stays down, and its inner end bare."""
         with attempting(f"interface {wanted.name}"), rt.Socket() as route:
             device = net_device(route, wanted.name)
             if wanted.kind is InterfaceKind.EXISTING:
@@ -123,7 +123,11 @@ class Devices:
             self._repair_outer(wanted, device)
 
     def ensure_inner(self, wanted: Interface) -> None:
-        """The same for the endpoint's end, which is up from then on; nothing if it is not ours."""
+        """The same for the endpoint's end; the pair is up from then on. Nothing if it is not ours.
+
+        The host's end goes up last: that gives the endpoint its carrier, with routes and offloads
+        in place, and only then does the kernel see that packets can be redirected into the pair.
+        """
         if wanted.kind is InterfaceKind.EXISTING:
             return
         path = netns_path(wanted.netns, self._netns)
@@ -132,6 +136,8 @@ class Devices:
                 inside(path, lambda: peers.repair(wanted))
             except LookupError as error:
                 raise NotReadyError(f"interface {wanted.peer} went away") from error
+        with attempting(f"interface {wanted.name}"), IPRoute() as route:
+            route.link("set", ifname=wanted.name, state="up")
 
     def remove(self, name: str) -> None:
         """Delete one of our veth pairs, or forget an interface that existed before."""
@@ -219,8 +225,6 @@ class Devices:
             changes["IFLA_AF_SPEC"] = {"attrs": [("AF_INET6", mode)]}
         if device.mtu != wanted.mtu:
             changes["mtu"] = wanted.mtu
-        if not device.up:
-            changes["state"] = "up"
         if changes:
             with IPRoute() as route:
                 route.link("set", index=device.ifindex, **changes)
