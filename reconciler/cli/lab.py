@@ -111,7 +111,8 @@ def up(
             came = lab.up(wanted, count)
     lab_view.show_up(name, came)
     for each in came.behind:
-        note(f"host {each.host}: {each.trouble()}\n{lab.agents.log_tail(each.host)}")
+        tail = "" if each.pid else f"\n{lab.agents.log_tail(each.host)}"
+        note(f"host {each.host}: {each.trouble()}{tail}")
     return Exit.ERROR if came.behind else Exit.OK
 
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyroute2 import IPRoute
+from pyroute2 import IPRoute, NetlinkError
 
-from reconciler.datapath.netlink import inside, net_device
+from reconciler.datapath.netlink import inside
 from reconciler.lab.agents import AgentView
 from reconciler.lab.change import Change
 from reconciler.lab.directory import Member
@@ -24,6 +24,7 @@ from reconciler.lab.lab import Lab
 from reconciler.lab.layout import LabError
 
 BRANCH = "main"
+IFF_RUNNING = 0x40  # linux/if.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ class InterfaceWatch:
     """Looks every 2 ms whether another interface has taken the place of eth0 in a namespace."""
 
     def __init__(self, namespace: Path, name: str = "eth0") -> None:
-        self.changed_at = float("inf")  # monotonic, when the new one was seen up and addressed
+        self.changed_at = float("inf")  # monotonic, when the new one was seen up
         self._name, self._stop = name, threading.Event()
         self._thread = threading.Thread(target=inside, args=(namespace, self._look))
 
@@ -180,11 +181,18 @@ class InterfaceWatch:
 
     def _look(self) -> None:
         with IPRoute() as route:
-            before = net_device(route, self._name)
+            before, _ = _look_at(route, self._name)
             while not self._stop.wait(0.002):
-                now = net_device(route, self._name)
-                if now is None or not now.up or (before and now.ifindex == before.ifindex):
-                    continue
-                if list(route.get_addr(index=now.ifindex)):
+                now, running = _look_at(route, self._name)
+                if running and now != before:
                     self.changed_at = time.monotonic()
                     return
+
+
+def _look_at(route: IPRoute, name: str) -> tuple[int, bool]:
+    """(index, whether it is up and has its carrier) of an interface; 0 if there is none."""
+    try:
+        found = route.link("get", ifname=name)[0]
+    except NetlinkError:
+        return 0, False
+    return found["index"], bool(found["flags"] & IFF_RUNNING)

@@ -9,7 +9,14 @@ from typing import TypeVar
 
 from pyroute2 import IPRoute, netns
 
-from reconciler.datapath.netlink import inside, make_netns, netns_exists
+from reconciler.datapath import rtnetlink as rt
+from reconciler.datapath.netlink import (
+    NetDevice,
+    inside,
+    make_netns,
+    net_device,
+    netns_exists,
+)
 
 Result = TypeVar("Result")
 
@@ -30,7 +37,13 @@ def mark_of(path: Path) -> str:
     """What `create`, or an agent, marked it with: the alias of its loopback; '' for none."""
     if not netns_exists(path):
         return ""
-    return talk(path, lambda route: str(route.get_links(1)[0].get("ifalias") or ""))
+    loopback = inside(path, _loopback)
+    return loopback.alias if loopback else ""
+
+
+def _loopback() -> NetDevice | None:
+    with rt.Socket() as route:
+        return net_device(route, "lo")
 
 
 def talk(path: Path, work: Callable[[IPRoute], Result]) -> Result:
