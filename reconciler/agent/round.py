@@ -231,16 +231,16 @@ class Rounds:
             if plan.empty:
                 self._settle(wanted, proposal)
                 return work.ended(Result.CONVERGED)
-            if self._stopping():
-                return work.ended(Result.STOPPED)
             self._remember_force(plan)
             if ask.shown and not work.text:
                 work.text = render.text(plan)
             with phases("apply"):
-                report = self._datapath.apply(plan)
+                report = self._datapath.apply(plan, self._stopping)
             work.wrote(report)
             if number == 0:
                 work.cause, work.drift = self._cause(wanted, proposal)
+            if self._stopping() and not report.done:
+                return work.ended(Result.STOPPED)
             if not report.done:
                 error = "; ".join(map(str, report.failures))
                 return work.ended(Result.FAILED, error, hopeless=report.hopeless)

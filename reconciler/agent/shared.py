@@ -6,7 +6,7 @@ import threading
 
 from reconciler.compile.facts import Facts
 from reconciler.compile.state import HostState
-from reconciler.datapath.protocol import Datapath, Report, Traffic
+from reconciler.datapath.protocol import Datapath, Report, Stopping, Traffic, never
 from reconciler.plan.plan import Plan
 
 
@@ -27,10 +27,10 @@ class SharedDatapath:
         with self._lock:
             return self._datapath.read()
 
-    def apply(self, plan: Plan) -> Report:
+    def apply(self, plan: Plan, stopping: Stopping = never) -> Report:
         """See Datapath."""
         with self._lock:
-            return self._datapath.apply(plan)
+            return self._datapath.apply(plan, stopping)
 
     def traffic(self) -> Traffic:
         """See Datapath."""

@@ -15,7 +15,7 @@ from reconciler.abi.spec import MapSpec
 from reconciler.abi.table import Table
 from reconciler.compile.state import Interface, Link, Program
 from reconciler.datapath.errors import HostError, TransientError, WriteError
-from reconciler.datapath.protocol import Failure, Report
+from reconciler.datapath.protocol import Failure, Report, Stopping
 from reconciler.plan.diff import Change, Counts, Item, item_name
 from reconciler.plan.plan import Plan
 from reconciler.plan.steps import ItemStep, RowStep, Step
@@ -56,7 +56,7 @@ class Progress:
     failures: list[Failure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     skipped: int = 0
-    broken: bool = False  # a table could not be written
+    broken: bool = False  # a table could not be written, or somebody asked to stop
     missing: set[str] = field(default_factory=set)  # interfaces that could not be made
 
     def count(self, name: str, change: Change, number: int) -> None:
@@ -75,10 +75,13 @@ class Progress:
         return Report(self.written, tuple(self.failures), self.skipped, tuple(self.notes))
 
 
-def carry_out(plan: Plan, target: Target) -> Progress:
+def carry_out(plan: Plan, target: Target, stopping: Stopping) -> Progress:
     """Every step in the plan's order; never raises for a step that fails."""
     progress = Progress()
     for step in plan.steps:
+        if not progress.broken and stopping():
+            progress.broken = True
+            progress.fail("plan", "stopped before its end, as asked", again=True)
         if progress.broken or pointless(step, progress):
             progress.skipped += len(step)
         elif isinstance(step, RowStep):

@@ -36,7 +36,7 @@ from reconciler.datapath.maps import Maps
 from reconciler.datapath.netlink import NetDevice, attempting, net_devices
 from reconciler.datapath.objects import Objects
 from reconciler.datapath.pins import Pins
-from reconciler.datapath.protocol import Count, EndpointTraffic, Report, Traffic
+from reconciler.datapath.protocol import Count, EndpointTraffic, Report, Stopping, Traffic, never
 from reconciler.datapath.target import KernelTarget
 from reconciler.datapath.verify import as_written, check_items
 from reconciler.plan.diff import Item
@@ -103,7 +103,7 @@ class KernelDatapath:
             self._devices.read(found),
         )
 
-    def apply(self, plan: Plan) -> Report:
+    def apply(self, plan: Plan, stopping: Stopping = never) -> Report:
         """See Datapath. MapMismatchError, CapacityError: before anything is written."""
         if plan.refused:
             raise ValueError("a refused plan is not carried out")
@@ -118,7 +118,7 @@ class KernelDatapath:
             self._devices.tidy(found)
             self._reset_counters(plan, maps)
             target = KernelTarget(maps, self._links, self._devices, self._objects)
-            progress = carry_out(plan, target)
+            progress = carry_out(plan, target, stopping)
             later = target.finish(plan, progress)
             self._verify(plan, maps, progress, later)
             self._collect(maps)

@@ -28,7 +28,7 @@ from reconciler.compile.state import (
 from reconciler.datapath import slots
 from reconciler.datapath.apply import carry_out, check_capacity
 from reconciler.datapath.errors import HostError, TransientError
-from reconciler.datapath.protocol import Count, EndpointTraffic, Report, Traffic
+from reconciler.datapath.protocol import Count, EndpointTraffic, Report, Stopping, Traffic, never
 from reconciler.plan.diff import Item, item_name, locate
 from reconciler.plan.plan import Plan
 
@@ -106,7 +106,7 @@ class MemoryDatapath:
             links=tuple(each for each in self._state.links if each.interface in present),
         )
 
-    def apply(self, plan: Plan) -> Report:
+    def apply(self, plan: Plan, stopping: Stopping = never) -> Report:
         """See Datapath."""
         if plan.refused:
             raise ValueError("a refused plan is not carried out")
@@ -115,7 +115,7 @@ class MemoryDatapath:
         if changed is not None:
             for slot in slots.fresh_counters(changed.desired, changed.live):
                 self.counters.pop(slot, None)
-        return carry_out(plan, self).report()
+        return carry_out(plan, self, stopping).report()
 
     def traffic(self) -> Traffic:
         """See Datapath."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -85,6 +85,14 @@ class Traffic:
     endpoints: Mapping[str, EndpointTraffic]
 
 
+Stopping = Callable[[], bool]
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
 class Datapath(Protocol):
     """One host. Every method may raise HostError (an operator is needed) or TransientError."""
 
@@ -96,8 +104,11 @@ class Datapath(Protocol):
         """What the host holds. Changes nothing."""
         ...
 
-    def apply(self, plan: Plan) -> Report:
-        """Carry out the steps in order. Nothing is written if a map is too small for them."""
+    def apply(self, plan: Plan, stopping: Stopping = never) -> Report:
+        """Carry out the steps in order. Nothing is written if a map is too small for them.
+
+        `stopping` is asked before each step; what is left then may be tried again.
+        """
         ...
 
     def traffic(self) -> Traffic:

@@ -50,7 +50,7 @@ class Machine:
         self.datapath = MemoryDatapath(HOST, surroundings(), create_netns=True)
         self.clock = FakeClock()
         self.store = Store(folder / "state")
-        self.stopping = False
+        self._stopping: Callable[[], bool] = lambda: False
         self.restart()
 
     def restart(self) -> str:
@@ -62,9 +62,16 @@ class Machine:
             self.store,
             Limits(),
             self.clock,
-            lambda: self.stopping,
+            self._stop_asked,
         )
         return self.rounds.load()
+
+    def stop_when(self, asked: Callable[[], bool]) -> None:
+        """What a signal does."""
+        self._stopping = asked
+
+    def _stop_asked(self) -> bool:
+        return self._stopping()
 
     def round(self, force: str = "") -> RoundReport:
         """One round."""

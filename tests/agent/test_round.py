@@ -339,10 +339,15 @@ def test_interface_of_a_stranger_fails_that_step_and_says_which(machine: Machine
     assert report.enforced.hopeless
 
 
-def test_stop_in_the_middle_is_completed_by_the_next_round(machine: Machine) -> None:
-    machine.stopping = True
-    assert machine.round().enforced.result is Result.STOPPED
-    machine.stopping = False
+def test_a_stop_is_heard_between_two_steps_and_the_next_round_completes_it(
+    machine: Machine,
+) -> None:
+    asked = iter([False, False, True])
+    machine.stop_when(lambda: next(asked, True))
+    report = machine.round()
+    assert report.enforced.result is Result.STOPPED
+    assert report.enforced.counts.total == 2
+    machine.stop_when(lambda: False)
     assert machine.round().enforced.result is Result.CONVERGED
 
 
