@@ -61,7 +61,8 @@ class Links:
         found = []
         for name in self._pins.names(Pinned.PROGRAM):
             note = self._pins.read_note(Noted.PROGRAM, name) or {}
-            if note.get("id") == self._program_id(name):
+            known = note.keys() >= {"constants", "digest"}
+            if known and note.get("id") == self._program_id(name):
                 found.append(Program(name, bytes.fromhex(note["constants"]), note["digest"]))
             else:
                 found.append(Program(name, b""))
@@ -174,7 +175,7 @@ class Links:
         """The mode that was wanted, and in which it runs instead, if the note is true."""
         mode = _ATTACHED.get(device.xdp_mode, AttachMode.GENERIC)
         note = self._pins.read_note(Noted.LINK, interface)
-        if note and note.get("mode") == mode:
+        if note and note.keys() >= {"wanted", "fallback"} and note.get("mode") == mode:
             return AttachMode(note["wanted"]), note["fallback"]
         return mode, ""
 

@@ -99,8 +99,8 @@ class Pins:
     def read_note(self, kind: Noted, name: str) -> dict[str, Any] | None:
         """A note, or None."""
         with suppress(FileNotFoundError, json.JSONDecodeError):
-            found: dict[str, Any] = json.loads(str(self._note(kind, name).readlink()))
-            return found
+            found = json.loads(str(self._note(kind, name).readlink()))
+            return found if isinstance(found, dict) else None
         return None
 
     def forget(self, kind: Noted, name: str) -> None:
