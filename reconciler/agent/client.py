@@ -35,13 +35,18 @@ class _Connection(http.client.HTTPConnection):
 def request(
     run_dir: Path, method: str, target: str, body: Mapping[str, Any] | None, seconds: float
 ) -> bytes:
-    """The body of the agent's answer, or NoAgentError; ValueError with its text if it refuses."""
+    """The body of the agent's answer; ValueError with its text if it refuses.
+
+    NoAgentError if there is none, PermissionError if it is not ours to ask.
+    """
     path = run_dir / SOCKET
     connection = _Connection(path, seconds)
     try:
         connection.request(method, target, json.dumps(body).encode() if body is not None else None)
         response = connection.getresponse()
         data = response.read()
+    except PermissionError:
+        raise
     except (OSError, http.client.HTTPException) as error:
         raise NoAgentError(path, error) from error
     finally:

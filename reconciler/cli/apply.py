@@ -143,6 +143,8 @@ def _show(done: dict[str, Any]) -> None:
         note(each)
     if done.get("plan"):
         emit(done["plan"])
+    if any(done.get("changed", {}).values()):
+        emit("Applied: {add} added, {change} changed, {delete} deleted".format(**done["changed"]))
     elif done["outcome"] == "converged":
         emit("No changes. The host is as it should be.")
     if done["outcome"] not in ("converged", "held"):

@@ -75,7 +75,7 @@ class Here:
                 settings = parse(str(path), _read(path), settings, repository=repository)
             elif not (self.host or host):
                 raise click.UsageError(
-                    f"which host? {ETC} has {'several' if _configs() else 'no'} configurations; "
+                    f"which host? {ETC} has {'several configurations' if _configs() else 'none'}; "
                     f"name one by --config, or the host by --host"
                 )
             return configure({"host": host, **settings}, repository=repository)

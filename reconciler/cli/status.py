@@ -59,6 +59,9 @@ def _run_dir(here: Here) -> Path:
     ran = [] if named or not RUN.is_dir() else sorted(each for each in RUN.iterdir())
     if len(ran) == 1:
         return ran[0]
+    if len(ran) > 1:
+        names = ", ".join(each.name for each in ran)
+        raise click.UsageError(f"which host? agents ran for {names}; name one by --host")
     if here.settings.get("runDir"):
         return Path(here.settings["runDir"])
     return here.configuration(repository=False).run_dir
