@@ -172,7 +172,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "SCHEMA1099": Code(
             "Further problems",
-            "The file has more problems than are shown at once.",
+            "The file, or the commit, has more problems than are shown at once.",
             "Correct those that are shown first.",
         ),
         "REF1001": Code(

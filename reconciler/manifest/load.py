@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from reconciler.manifest.document import Document
-from reconciler.manifest.problem import MAX_FINDINGS, Finding, Severity
+from reconciler.manifest.problem import MAX_ALL_FINDINGS, MAX_FINDINGS, Finding, Severity
 from reconciler.manifest.read import read
 from reconciler.manifest.reading import Reading
 from reconciler.manifest.schema import Schemas, Validators, compile_schemas
@@ -73,10 +73,17 @@ def collect(results: Iterable[FileResult]) -> Loaded:
     documents: list[Document] = []
     findings: list[Finding] = []
     invalid: set[Identity] = set()
+    cut = False
     for result in results:
         documents += result.documents
-        findings += result.findings
+        if len(findings) < MAX_ALL_FINDINGS:
+            findings += result.findings
+        elif result.findings:
+            cut = True
         invalid.update(result.invalid)
+    if cut:
+        message = f"only the first {MAX_ALL_FINDINGS:,} problems are shown; correct these first"
+        findings.append(Finding(".", -1, "", "SCHEMA1099", message))
     return Loaded(tuple(documents), tuple(findings), frozenset(invalid))
 
 

@@ -1,8 +1,8 @@
-"""Findings -> problems with lines and columns, by reading the files that have any a second time."""
+"""Findings -> problems with lines and columns, by a second reading of the documents with any."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from reconciler.manifest.problem import Finding, Problem
 from reconciler.manifest.read import read
@@ -22,15 +22,16 @@ def place(findings: Iterable[Finding], files: Iterable[SourceFile]) -> tuple[Pro
     rules = ScalarRules()
     problems = []
     for path, found in by_path.items():
-        unplaced = any(not finding.line and finding.document >= 0 for finding in found)
+        unplaced = {each.document for each in found if not each.line and each.document >= 0}
         file = known.get(path)
-        places = _places(file, rules) if unplaced and file else {}
+        places = _places(file, rules, unplaced) if unplaced and file else {}
         problems += [_problem(finding, places) for finding in found]
     return tuple(sorted(set(problems)))
 
 
-def _places(file: SourceFile, rules: ScalarRules) -> Places:
-    readings, _ = read(file.data, rules, is_json=file.path.lower().endswith(".json"), places=True)
+def _places(file: SourceFile, rules: ScalarRules, documents: Container[int]) -> Places:
+    is_json = file.path.lower().endswith(".json")
+    readings, _ = read(file.data, rules, is_json=is_json, places=documents)
     return {
         (reading.document, pointer): found
         for reading in readings

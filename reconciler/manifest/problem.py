@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 MAX_FINDINGS = 200  # of one file; nobody reads more at once
+MAX_ALL_FINDINGS = 10_000  # of a commit, give or take those of one file
 
 
 class Severity(StrEnum):

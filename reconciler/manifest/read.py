@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from reconciler.manifest.jsontext import read_json
 from reconciler.manifest.problem import Finding
 from reconciler.manifest.reading import Reading
@@ -12,9 +14,9 @@ _BOM = "\ufeff"
 
 
 def read(
-    data: bytes, rules: ScalarRules, *, is_json: bool, places: bool = False
+    data: bytes, rules: ScalarRules, *, is_json: bool, places: Container[int] = ()
 ) -> tuple[list[Reading], list[Finding]]:
-    """The documents, and what is wrong with the file as a whole."""
+    """The documents, with places for those that `places` names; and what is wrong with the file."""
     try:
         text = data.decode("utf-8").removeprefix(_BOM)
     except UnicodeDecodeError as error:
@@ -23,7 +25,7 @@ def read(
     if forbidden:
         return [], [_not_text(data, text, forbidden.start())]
     return (
-        read_json(text, places=places) if is_json else read_yaml(text, rules, places=places)
+        read_json(text, places=0 in places) if is_json else read_yaml(text, rules, places=places)
     ), []
 
 

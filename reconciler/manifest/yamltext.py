@@ -8,7 +8,7 @@ parser keeps to YAML 1.1's syntax, which has, for one, no `[2001:db8::1, a]`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from ruamel.yaml import YAML
 from ruamel.yaml.cyaml import CParser  # type: ignore[attr-defined]
@@ -40,8 +40,11 @@ _DIRECTIVE = re.compile(r"^%.*$", re.MULTILINE)
 _VERSION = re.compile(r"%YAML[ \t]+1\.2[ \t]*(#.*)?")
 
 
-def read_yaml(text: str, rules: ScalarRules, *, places: bool = False) -> list[Reading]:
-    """All documents of `text`, empty ones included, in order; ends early at a limit."""
+def read_yaml(text: str, rules: ScalarRules, *, places: Container[int] = ()) -> list[Reading]:
+    """All documents of `text`, empty ones included, in order; ends early at a limit.
+
+    `places` are the documents whose values are wanted with their places.
+    """
     readings: list[Reading] = []
     line = 1
     for part in _parts(text):
@@ -69,7 +72,9 @@ def _parts(text: str) -> Iterator[str]:
         yield text[start:end]
 
 
-def _read_part(part: str, line: int, first: int, rules: ScalarRules, places: bool) -> list[Reading]:
+def _read_part(
+    part: str, line: int, first: int, rules: ScalarRules, places: Container[int]
+) -> list[Reading]:
     if len(part) > MAX_DOCUMENT:
         message = f"this document is larger than {MAX_DOCUMENT >> 10} KiB; split it"
         return [failed(first, "YAML1010", message, line, 1)]
@@ -77,7 +82,7 @@ def _read_part(part: str, line: int, first: int, rules: ScalarRules, places: boo
     if refused:
         message = f"directive `{refused[0].rstrip()[:60]}` is not supported; remove it"
         return [failed(first, "YAML1007", message, line, 1)]
-    if not places:
+    if first not in places:
         try:
             return [Reading(first, read_simple(part, rules))]
         except UnclearError:
@@ -98,7 +103,7 @@ class _Documents:
     """Makes readings of the events of one part; usually it is one document."""
 
     def __init__(
-        self, rules: ScalarRules, first: int, line: int, length: int, places: bool
+        self, rules: ScalarRules, first: int, line: int, length: int, places: Container[int]
     ) -> None:
         self._length = length
         self._rules = rules
@@ -136,7 +141,8 @@ class _Documents:
             for event in events:
                 if isinstance(event, DocumentStartEvent):
                     number = self._first + len(builders)
-                    builders.append(Builder(number, self._line, places=self._places))
+                    wanted = number in self._places
+                    builders.append(Builder(number, self._line, places=wanted))
                 elif isinstance(event, DocumentEndEvent):
                     builders[-1].complete = True
                 elif not isinstance(event, StreamStartEvent | StreamEndEvent):

@@ -81,7 +81,7 @@ def change(body: Any, chance: random.Random) -> None:
         return
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.sampled_from(EXAMPLES + SPECS), st.integers(0, 2**32), st.integers(1, 4))
 def test_what_is_accepted_after_changes_is_valid(
     example: tuple[str, Any], seed: int, changes: int
@@ -94,9 +94,8 @@ def test_what_is_accepted_after_changes_is_valid(
 
 
 @pytest.mark.parametrize("kind", SCHEMAS)
-@pytest.mark.parametrize("body", VALUES[:40])
-def test_what_is_no_manifest_at_all_is_not_accepted(kind: str, body: Any) -> None:
-    assert not KINDS[kind].accepts(body)
+def test_what_is_no_manifest_at_all_is_not_accepted(kind: str) -> None:
+    assert not any(KINDS[kind].accepts(body) for body in VALUES)
 
 
 def test_what_warns_is_not_accepted() -> None:
@@ -129,7 +128,7 @@ SMALL = [
 
 
 @pytest.mark.parametrize("schema", SMALL, ids=str)
-@pytest.mark.parametrize("value", [*VALUES, [1, 1.0], [1, True], ["a", "b"], {"a": 1}, {"b": "a"}])
-def test_it_agrees_on_every_keyword(schema: dict[str, Any], value: Any) -> None:
-    if compile_acceptor(schema, FORMATS)(value):
-        assert make_validator(schema).is_valid(value)
+def test_it_agrees_on_every_keyword(schema: dict[str, Any]) -> None:
+    accepts, validator = compile_acceptor(schema, FORMATS), make_validator(schema)
+    for value in [*VALUES, [1, 1.0], [1, True], ["a", "b"], {"a": 1}, {"b": "a"}]:
+        assert validator.is_valid(value) or not accepts(value), value

@@ -121,6 +121,15 @@ status:
     assert not problems(f"apiVersion: v1\nkind: Namespace\n{generated}")
 
 
+def test_a_commit_full_of_mistakes_is_summed_up_and_still_read_to_its_end() -> None:
+    wrong = "---\n".join(["a: b\n"] * 200)
+    texts = {f"{number:03}.yaml": wrong for number in range(60)} | {"z.yaml": GOOD[0]}
+    result = load(files_of(texts), SCHEMAS)
+    assert len(result.findings) == 10_001
+    assert result.findings[-1].message.startswith("only the first 10,000 problems")
+    assert [document.name for document in result.documents] == ["edge-1"]
+
+
 def test_a_file_that_was_not_read_is_a_problem() -> None:
     file = SourceFile("a.yaml", "1", b"", "is a symbolic link; commit the file itself")
     (problem,) = place(load([file], SCHEMAS).findings, [file])
