@@ -95,7 +95,7 @@ def load_file(file: SourceFile, validators: Validators, kept: Kept | None = None
     key = (file.blob, file.path.lower().endswith(".json"))
     found = kept.get(key) if kept is not None else None
     if found is None:
-        found = load_bytes(file.data, key[1], validators)
+        found = load_bytes(file.content, key[1], validators)
         if kept is not None:
             kept[key] = found
     return found.at(file.path)

@@ -31,7 +31,7 @@ def place(findings: Iterable[Finding], files: Iterable[SourceFile]) -> tuple[Pro
 
 def _places(file: SourceFile, rules: ScalarRules, documents: Container[int]) -> Places:
     is_json = file.path.lower().endswith(".json")
-    readings, _ = read(file.data, rules, is_json=is_json, places=documents)
+    readings, _ = read(file.content, rules, is_json=is_json, places=documents)
     return {
         (reading.document, pointer): found
         for reading in readings

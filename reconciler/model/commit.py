@@ -48,7 +48,7 @@ def _lost_names(snapshot: Snapshot, loaded: Loaded) -> Iterator[str]:
     known = Counter((each.path, each.name) for each in loaded.documents if each.path in broken)
     for file in snapshot.files:
         if file.path in broken:
-            for text, times in Counter(_NAME.findall(file.data)).items():
+            for text, times in Counter(_NAME.findall(file.content)).items():
                 name = text.decode()
                 if name not in recognised and times > known[file.path, name]:
                     yield name

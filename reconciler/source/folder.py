@@ -38,10 +38,10 @@ def read_folder(folder: Path) -> Snapshot:
     for entry in _walk(folder, _ignored(folder)):
         path = str(folder / os.path.relpath(entry.path, folder))
         file = _read(entry, ODD_NAME.sub(lambda match: ascii(match[0])[1:-1], path))
-        total += len(file.data)
+        total += len(file.content)
         files.append(file)
         if len(files) > MAX_FILES or total > MAX_TOTAL:
-            limit = f"{MAX_FILES:,} manifests, or {MAX_TOTAL >> 30} GiB of them"
+            limit = f"{MAX_FILES:,} manifests, or {MAX_TOTAL >> 20} MiB of them"
             raise SourceError(f"{folder} has more than {limit}; split it", again=False)
     return Snapshot("", tuple(sorted(files, key=lambda each: each.path)))
 

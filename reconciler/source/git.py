@@ -7,9 +7,9 @@ that one which was replaced, repacked or fetched into meanwhile gives no stale a
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import pygit2
@@ -18,7 +18,7 @@ from reconciler.source.address import Address, parse_address
 from reconciler.source.errors import SourceError, not_ours
 from reconciler.source.files import Snapshot
 from reconciler.source.remote import HEAD, Credentials, Remote
-from reconciler.source.tree import read_files
+from reconciler.source.tree import list_files, read_blob
 
 __all__ = ["GitSource", "Repository", "SourceError", "moves_a_ref"]
 
@@ -108,12 +108,32 @@ class Repository:
         return str(found)
 
     def snapshot(self, commit: str) -> Snapshot:
-        """The manifests of `commit`, an id that `resolve` returned."""
+        """The manifests of `commit`, an id that `resolve` returned, with their bytes."""
+        survey = self.survey(commit)
+        return replace(survey, files=tuple(map(survey.full, survey.files)))
+
+    def survey(self, commit: str, before: Snapshot | None = None) -> Snapshot:
+        """The same without bytes: they are read when somebody asks. `before` saves questions."""
+        sizes = {file.blob: file.size for file in before.files} if before else {}
         with self._opened() as repository:
             found = _commit(repository, commit, self._address)
             tree = str(repository[found].peel(pygit2.Tree).id)
             folder = _checked_folder(self._source.folder)
-            return Snapshot(found, read_files(repository.odb, tree, folder))
+            files = list_files(repository.odb, tree, folder, sizes)
+        return Snapshot(found, files, self._fetcher())
+
+    def _fetcher(self) -> Callable[[str], bytes]:
+        """Reads blobs of one snapshot; the repository is opened when the first is asked for."""
+        opened: list[pygit2.Odb] = []
+
+        def fetch(blob: str) -> bytes:
+            if not opened:
+                path = self._remote.copy() if self._remote else self._address.path
+                with _owners(self._source.trusted):
+                    opened.append(_open(str(path), self._address).odb)
+            return read_blob(opened[0], blob)
+
+        return fetch
 
     def watch_path(self) -> Path | None:
         """The folder below which something changes when a ref of a repository on this machine

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import pygit2
@@ -30,6 +30,8 @@ _MAX_TREE = 64 << 20  # bytes of one tree: over a million entries
 _MAX_LINK = 4096
 _SUFFIXES = tuple(suffix.encode() for suffix in SUFFIXES)
 
+NO_SIZES: Mapping[str, int] = {}
+
 _FOLDER, _FILE, _LINK, _SUBMODULE = 0o040000, 0o100000, 0o120000, 0o160000
 
 
@@ -48,18 +50,21 @@ class _TooMuchError(Exception):
     """A limit of the whole commit is exceeded."""
 
 
-def read_files(odb: pygit2.Odb, root: str, folder: str) -> tuple[SourceFile, ...]:
+def list_files(
+    odb: pygit2.Odb, root: str, folder: str, sizes: Mapping[str, int] = NO_SIZES
+) -> tuple[SourceFile, ...]:
     """The manifests below `folder` of the tree `root`, sorted by path; raises SourceError.
 
-    Names that begin with a dot are left out, as files of tools. A commit beyond the limits is one
-    refused file in the name of the folder, and nothing else.
+    Their bytes are not read. `sizes` are those of blobs that are known already. Names that begin
+    with a dot are left out, as files of tools. A commit beyond the limits is one refused file in
+    the name of the folder, and nothing else.
     """
     top = find(odb, root, folder)
     if top is None or top.kind != _FOLDER:
         raise SourceError(f"the commit has no folder `{folder}`; name one that it has", again=True)
     try:
         manifests = [each for each in _manifests(odb, top) if _counts(odb, root, each)]
-        files = _files(odb, manifests)
+        files = _files(odb, manifests, sizes)
     except _TooMuchError as error:
         return (SourceFile(folder or ".", top.id, b"", str(error)),)
     return tuple(sorted(files, key=lambda file: file.path))
@@ -79,21 +84,20 @@ def find(odb: pygit2.Odb, root: str, path: str) -> Entry | None:
     return entry
 
 
-def _files(odb: pygit2.Odb, manifests: list[Entry]) -> list[SourceFile]:
-    """Sizes are looked at before anything is read."""
-    refusals = [_refusal(entry) for entry in manifests]
-    sizes = [
-        0 if refused else _size(odb, entry.id)
-        for entry, refused in zip(manifests, refusals, strict=True)
-    ]
-    if sum(size for size in sizes if size <= MAX_FILE) > MAX_TOTAL:
-        raise _TooMuchError(f"has more than {MAX_TOTAL >> 30} GiB of manifests; split it")
-    files = []
-    for entry, refused, size in zip(manifests, refusals, sizes, strict=True):
-        if size > MAX_FILE:
-            refused = f"is larger than {MAX_FILE >> 20} MiB; split it"  # noqa: PLW2901
+def _files(odb: pygit2.Odb, manifests: list[Entry], known: Mapping[str, int]) -> list[SourceFile]:
+    files, total = [], 0
+    for entry in manifests:
+        refused, size = _refusal(entry), 0
+        if not refused:
+            size = known.get(entry.id) or _size(odb, entry.id)
+            if size > MAX_FILE:
+                refused = f"is larger than {MAX_FILE >> 20} MiB; split it"
+            else:
+                total += size
         path = ODD_NAME.sub(lambda match: ascii(match[0])[1:-1], entry.path)
-        files.append(SourceFile(path, entry.id, b"" if refused else _data(odb, entry.id), refused))
+        files.append(SourceFile(path, entry.id, b"" if refused else None, refused, size))
+    if total > MAX_TOTAL:
+        raise _TooMuchError(f"has more than {MAX_TOTAL >> 20} MiB of manifests; split it")
     return files
 
 
@@ -148,7 +152,7 @@ def _counts(odb: pygit2.Odb, root: str, entry: Entry) -> bool:
 def _leads_to_folder(odb: pygit2.Odb, root: str, link: Entry) -> bool:
     if _size(odb, link.id) > _MAX_LINK:
         return False
-    target = _data(odb, link.id).decode("utf-8", "surrogateescape")
+    target = read_blob(odb, link.id).decode("utf-8", "surrogateescape")
     path = posixpath.normpath(posixpath.join(posixpath.dirname(link.path), target))
     found = None if path.startswith(("/", "..")) else find(odb, root, path.removeprefix("."))
     return found is not None and found.kind == _FOLDER
@@ -158,7 +162,7 @@ def _entries(odb: pygit2.Odb, tree: str) -> Iterator[Raw]:
     """The entries of one tree object."""
     if _size(odb, tree) > _MAX_TREE:
         raise _TooMuchError("has a folder of more than a million entries; split it")
-    for match in _ENTRY.finditer(_data(odb, tree)):
+    for match in _ENTRY.finditer(read_blob(odb, tree)):
         yield match[1], match[2], match[3]
 
 
@@ -175,7 +179,8 @@ def _size(odb: pygit2.Odb, oid: str) -> int:
         raise _missing(oid, error) from error
 
 
-def _data(odb: pygit2.Odb, oid: str) -> bytes:
+def read_blob(odb: pygit2.Odb, oid: str) -> bytes:
+    """The bytes of an object; raises SourceError."""
     try:
         return odb.read(oid)[1]
     except (KeyError, pygit2.GitError) as error:
