@@ -5,6 +5,7 @@ What to watch is asked anew by `refresh`, on a slow timer: folders appear late, 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 from watchdog.observers.api import ObservedWatch
+
+LOG = logging.getLogger("reconciler.agent")
 
 # Opening and closing for reading are left out: our own reads of the refs would wake us for ever.
 KINDS: list[type[FileSystemEvent]] = [
@@ -88,6 +91,7 @@ class FolderWatch:
     def __init__(self, folders: Callable[[], Iterable[Folder]]) -> None:
         self._folders = folders
         self._watched: dict[tuple[Path, bool], tuple[ObservedWatch, tuple[int, int]]] = {}
+        self._refused: set[tuple[Path, bool]] = set()
         self._observer = Observer()
 
     def start(self) -> None:
@@ -103,18 +107,28 @@ class FolderWatch:
                 status = real.stat()
             except OSError:
                 continue
-            identity = (status.st_dev, status.st_ino)
-            key = (folder.path, folder.recursive)
-            known = self._watched.get(key)
-            if known and known[1] == identity:
-                continue
-            if known:
-                self._observer.unschedule(known[0])
+            self._take(folder, real, (status.st_dev, status.st_ino))
+
+    def _take(self, folder: Folder, real: Path, identity: tuple[int, int]) -> None:
+        key = (folder.path, folder.recursive)
+        known = self._watched.get(key)
+        if known and known[1] == identity:
+            return
+        if known:
+            self._observer.unschedule(known[0])
+            del self._watched[key]
+        try:
             watch = self._observer.schedule(
                 _Handler(folder), str(real), recursive=folder.recursive, event_filter=KINDS
             )
-            self._watched[key] = (watch, identity)
-            folder.wake()
+        except OSError as error:  # no watches left, or gone again
+            if key not in self._refused:
+                LOG.warning("%s is not watched (%s); timers look instead", folder.path, error)
+            self._refused.add(key)
+            return
+        self._refused.discard(key)
+        self._watched[key] = (watch, identity)
+        folder.wake()
 
     def stop(self) -> None:
         """Ends the threads."""
