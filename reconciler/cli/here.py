@@ -32,6 +32,7 @@ HOST = (
         "--config",
         type=click.Path(path_type=Path),
         metavar="FILE",
+        envvar="RECONCILER_CONFIG",  # set by `lab exec`
         help=f"The agent's configuration. [default: the only one in {ETC}, or that of --host]",
     ),
     click.option("--host", default="", metavar="NAME", help="This host, by its name."),
