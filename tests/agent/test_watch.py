@@ -46,7 +46,7 @@ def repositories(tmp_path: Path) -> Repositories:
 
 @pytest.fixture
 def watch(repositories: Repositories) -> Iterator[FolderWatch]:
-    watch = FolderWatch(repository_folders(repositories.bare, repositories.heard.set))
+    watch = FolderWatch(lambda: repository_folders(repositories.bare, repositories.heard.set))
     watch.start()
     try:
         assert repositories.quiet()
@@ -107,7 +107,7 @@ def test_a_repository_reached_through_a_symbolic_link_is_watched(
 ) -> None:
     link = tmp_path / "link.git"
     link.symlink_to(repositories.bare)
-    watch = FolderWatch(repository_folders(link, repositories.heard.set))
+    watch = FolderWatch(lambda: repository_folders(link, repositories.heard.set))
     watch.start()
     try:
         repositories.quiet()
@@ -119,7 +119,7 @@ def test_a_repository_reached_through_a_symbolic_link_is_watched(
 
 def test_a_folder_that_appears_is_taken_up_with_a_wake(tmp_path: Path) -> None:
     heard = threading.Event()
-    watch = FolderWatch((Folder(tmp_path / "netns", False, any_name, heard.set),))
+    watch = FolderWatch(lambda: (Folder(tmp_path / "netns", False, any_name, heard.set),))
     watch.start()
     try:
         assert not heard.is_set()
