@@ -76,7 +76,7 @@ enum reason {
 	REASON_DROP_SPOOFED_ADDRESS, /* source address is not the endpoint's */
 	REASON_DROP_NOT_IP, /* neither IPv4, IPv6 nor ARP */
 	REASON_DROP_MULTICAST, /* multicast or broadcast from an endpoint */
-	REASON_DROP_UNKNOWN_HOST, /* our option from an underlay address that is no host's */
+	REASON_DROP_UNKNOWN_HOST, /* our option from an underlay address that is no host's, or a foreign one's */
 	REASON_DROP_UNKNOWN_VPC, /* neither endpoint, network nor VPC of this packet is known here */
 	REASON_DROP_NO_ENDPOINT, /* its last stage, and the destination is not here */
 	REASON_DROP_NO_NETWORK, /* a divider knows no network that holds the destination */
@@ -94,6 +94,7 @@ enum reason {
 enum endpoint_flag {
 	ENDPOINT_LOCAL = 1 << 0, /* attached to this host: ifindex, mac and counter count */
 	ENDPOINT_GATEWAY = 1 << 1, /* the virtual router's own address: answers, never delivers */
+	ENDPOINT_FOREIGN = 1 << 2, /* on a foreign host, for which this bouncer stands: host and mac count */
 };
 
 /* endpoints: one map for local and remote rows. The address is that of the overlay. */
@@ -106,10 +107,10 @@ struct endpoint_key {
 struct endpoint {
 	__u32 check __fact;
 	ipv4_t host; /* underlay address of the host that holds it */
-	mac_t mac; /* zero in remote rows */
+	mac_t mac; /* of local and foreign endpoints; zero in remote rows */
 	__u16 host_slot __fact;
 	__u32 ifindex __fact; /* local rows only */
-	__u32 identity; /* local rows only */
+	__u32 identity; /* likewise */
 	__u32 network;
 	__u16 counter __fact; /* slot in counters, local rows only */
 	__u16 flags; /* enum endpoint_flag */

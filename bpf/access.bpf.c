@@ -44,8 +44,9 @@ static __always_inline int parse_packet(struct frame *frame, const struct ethern
 }
 
 /* To a host that has the destination, or knows who has it. */
-static __always_inline int send_out(struct frame *frame, const struct origin *origin, const struct packet *packet,
-				    const struct endpoint *source, const struct endpoint *destination)
+static __always_inline int send_out(struct frame *frame, const struct origin *origin, struct ethernet *ethernet,
+				    const struct packet *packet, const struct endpoint *source,
+				    const struct endpoint *destination)
 {
 	struct outgoing outgoing = {
 		.vni = origin->vni,
@@ -60,8 +61,13 @@ static __always_inline int send_out(struct frame *frame, const struct origin *or
 		.stage = STAGE_ACCESS,
 	};
 	struct hop hop = {};
-	int error = depart(&journey, destination, &hop);
+	int error;
 
+	if (destination && destination->flags & ENDPOINT_FOREIGN) {
+		error = hand_over(frame, ethernet, &outgoing, destination, 0);
+		return error ? error : REASON_SENT_DIRECT;
+	}
+	error = depart(&journey, destination, &hop);
 	if (error)
 		return error;
 	error = encapsulate(frame, &outgoing, &hop, 0);
@@ -108,7 +114,7 @@ static __always_inline int from_endpoint(struct frame *frame)
 		return deliver(frame, ethernet, &destination, 0);
 	if (packet.version == 6 && address_is_link_local(&packet.destination))
 		return -REASON_DROP_NO_ENDPOINT;
-	return send_out(frame, &origin, &packet, &source, error ? NULL : &destination);
+	return send_out(frame, &origin, ethernet, &packet, &source, error ? NULL : &destination);
 }
 
 SEC("xdp.frags")

@@ -75,14 +75,14 @@ static __always_inline __u16 flow_port(const struct packet *packet)
 	return FLOW_PORT + (sum >> 50);
 }
 
-/* Of the outer headers, without the option's body. */
+/* Of the outer headers, without options. */
 static const int encap_size = sizeof(struct ethernet) + sizeof(struct iphdr) + sizeof(struct udphdr) +
-			      sizeof(struct geneve) + sizeof(struct geneve_option);
+			      sizeof(struct geneve);
 
-/* Of the option's body: a packet that is relayed says who the sender's host is. */
+/* Of our option: a packet that is relayed says who the sender's host is. */
 static __always_inline int option_size(__u8 stage)
 {
-	return stage < STAGE_HOST ? sizeof(struct option_body) : sizeof(__be32);
+	return sizeof(struct geneve_option) + (stage < STAGE_HOST ? sizeof(struct option_body) : sizeof(__be32));
 }
 
 /* What a packet of this host's own endpoint gets around it. */
@@ -113,35 +113,39 @@ static __always_inline void write_ip(struct iphdr *ip, ipv4_t destination, __u8 
 	__builtin_memcpy(ip, word, sizeof(word));
 }
 
-/* UDP, Geneve and our option, for an inner frame of `length` bytes. */
-static __always_inline void write_tunnel(struct udphdr *udp, const struct outgoing *outgoing, __u8 stage, __u32 length)
+/* UDP and Geneve with `options` bytes of options, for an inner frame of `length` bytes. */
+static __always_inline void write_tunnel(struct udphdr *udp, const struct outgoing *outgoing, int options, __u32 length)
 {
 	struct geneve *geneve = (void *)(udp + 1);
-	struct geneve_option *option = (void *)(geneve + 1);
-	struct option_body *body = (void *)(option + 1);
-	int body_size = option_size(stage);
 
 	udp->source = bpf_htons(outgoing->flow);
 	udp->dest = bpf_htons(WIRE_PORT);
-	udp->len = bpf_htons(sizeof(*udp) + sizeof(*geneve) + sizeof(*option) + body_size + length);
+	udp->len = bpf_htons(sizeof(*udp) + sizeof(*geneve) + options + length);
 	udp->check = 0; /* RFC 8926, 3.3: the inner packet has its own */
-	geneve->words = (sizeof(*option) + body_size) / 4;
-	geneve->flags = GENEVE_CRITICAL;
+	geneve->words = options / 4;
+	geneve->flags = options ? GENEVE_CRITICAL : 0;
 	geneve->protocol = bpf_htons(ETH_P_TEB);
 	geneve->vni = bpf_htonl(outgoing->vni << 8);
+}
+
+static __always_inline void write_option(struct geneve_option *option, const struct outgoing *outgoing, __u8 stage)
+{
+	struct option_body *body = (void *)(option + 1);
+
 	option->class = bpf_htons(WIRE_OPTION_CLASS);
 	option->type = OPTION_CRITICAL | outgoing->flags | stage;
-	option->words = body_size / 4;
+	option->words = (option_size(stage) - sizeof(*option)) / 4;
 	body->identity = bpf_htonl(outgoing->identity);
 	if (stage < STAGE_HOST)
 		body->sender = constants.self;
 }
 
-/* Put the outer headers on, instead of `strip` bytes of old ones, and send the frame to `hop`. */
-static __always_inline int encapsulate(struct frame *frame, const struct outgoing *outgoing, const struct hop *hop,
-				       __u32 strip)
+/* Put outer headers on, without or with our option, instead of `strip` bytes of old ones, and send the frame to `hop`. */
+static __always_inline int wrap(struct frame *frame, const struct outgoing *outgoing, const struct hop *hop,
+				__u32 strip, bool plain)
 {
-	int size = encap_size + option_size(hop->stage);
+	int options = plain ? 0 : option_size(hop->stage);
+	int size = encap_size + options;
 	__u32 inner = frame->length - strip;
 	struct way way;
 	struct cursor cursor;
@@ -157,8 +161,8 @@ static __always_inline int encapsulate(struct frame *frame, const struct outgoin
 	if (bpf_xdp_adjust_head(frame->ctx, (int)strip - size))
 		return -REASON_DROP_HELPER;
 	cursor = cursor_of(frame->ctx);
-	ethernet = take(&cursor,
-			encap_size + sizeof(struct option_body)); /* the smaller option has the frame behind it */
+	/* Shorter headers have the inner frame behind them. */
+	ethernet = take(&cursor, encap_size + sizeof(struct geneve_option) + sizeof(struct option_body));
 	if (!ethernet)
 		return -REASON_DROP_HELPER;
 	ip = (void *)(ethernet + 1);
@@ -166,9 +170,30 @@ static __always_inline int encapsulate(struct frame *frame, const struct outgoin
 	mac_copy(&ethernet->source, &way.source);
 	ethernet->protocol = bpf_htons(ETH_P_IP);
 	write_ip(ip, hop->host, outgoing->traffic_class, size - sizeof(*ethernet) + inner);
-	write_tunnel((void *)(ip + 1), outgoing, hop->stage, inner);
+	write_tunnel((void *)(ip + 1), outgoing, options, inner);
+	if (!plain)
+		write_option((void *)ethernet + encap_size, outgoing, hop->stage);
 	frame->out = way.ifindex;
 	return 0;
+}
+
+/* To a host that runs these programs. */
+static __always_inline int encapsulate(struct frame *frame, const struct outgoing *outgoing, const struct hop *hop,
+				       __u32 strip)
+{
+	return wrap(frame, outgoing, hop, strip, false);
+}
+
+/* To the foreign host of `row`: as its own switch would hand the frame to the endpoint, in plain Geneve. */
+static __always_inline int hand_over(struct frame *frame, struct ethernet *ethernet, const struct outgoing *outgoing,
+				     const struct endpoint *row, __u32 strip)
+{
+	struct hop hop = {.host = row->host, .slot = row->host_slot, .stage = STAGE_HOST};
+	mac_t router = router_mac();
+
+	mac_copy(&ethernet->destination, &row->mac);
+	mac_copy(&ethernet->source, &router);
+	return wrap(frame, outgoing, &hop, strip, true);
 }
 
 /* Send a frame of the tunnel on to another host, or back: the headers stay, addresses and the option's type change. */

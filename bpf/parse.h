@@ -322,7 +322,7 @@ static __always_inline bool parse_outer(struct cursor *cursor, struct tunnel *tu
 	return tunnel->geneve && tunnel->geneve->words >> 6 == 0;
 }
 
-/* Find our option: without it the frame is somebody else's Geneve. The cursor moves to the inner frame. */
+/* Find our option, if there is one; false: nothing to be read by us. The cursor moves to the inner frame. */
 static __always_inline bool parse_option(struct cursor *cursor, struct tunnel *tunnel)
 {
 	__u32 left = (tunnel->geneve->words & 0x3f) * 4;
@@ -349,21 +349,37 @@ static __always_inline bool parse_option(struct cursor *cursor, struct tunnel *t
 		else if (option->type & OPTION_CRITICAL)
 			return false;
 	}
-	return tunnel->option && !left;
+	return !left;
 }
 
-/* Whether the headers of a frame of ours agree with one another. `room` is the length of the frame. */
-static __always_inline int check_tunnel(const struct cursor *cursor, struct tunnel *tunnel, __u32 room)
+/* Whether lengths agree with one another. `room` is the length of the frame. */
+static __always_inline int check_lengths(struct tunnel *tunnel, __u32 room)
 {
 	__u32 header = tunnel->ip->ihl * 4;
 	__u32 length = bpf_ntohs(tunnel->ip->tot_len);
-	__u32 words = tunnel->option->words & 0x1f;
-	__u32 stage = tunnel->option->type & OPTION_STAGE;
 
 	if (length + sizeof(struct ethernet) > room || length + sizeof(struct ethernet) < tunnel->size)
 		return -REASON_DROP_MALFORMED;
 	if (bpf_ntohs(tunnel->udp->len) != length - header)
 		return -REASON_DROP_MALFORMED;
+	tunnel->room = length + sizeof(struct ethernet) - tunnel->size;
+	return 0;
+}
+
+static __always_inline __u32 tunnel_vni(const struct tunnel *tunnel)
+{
+	return bpf_ntohl(tunnel->geneve->vni) >> 8;
+}
+
+/* The same for the headers of a frame of ours. */
+static __always_inline int check_tunnel(const struct cursor *cursor, struct tunnel *tunnel, __u32 room)
+{
+	__u32 words = tunnel->option->words & 0x1f;
+	__u32 stage = tunnel->option->type & OPTION_STAGE;
+	int error = check_lengths(tunnel, room);
+
+	if (error)
+		return error;
 	if (tunnel->geneve->protocol != bpf_htons(ETH_P_TEB) || tunnel->geneve->flags != GENEVE_CRITICAL)
 		return -REASON_DROP_MALFORMED;
 	if (stage < STAGE_BOUNCER || stage > STAGE_HOST || !(tunnel->option->type & OPTION_CRITICAL))
@@ -374,8 +390,7 @@ static __always_inline int check_tunnel(const struct cursor *cursor, struct tunn
 	tunnel->body = (void *)(tunnel->option + 1);
 	if ((void *)(tunnel->body + 1) > cursor->end)
 		return -REASON_DROP_MALFORMED;
-	tunnel->room = length + sizeof(struct ethernet) - tunnel->size;
-	tunnel->vni = bpf_ntohl(tunnel->geneve->vni) >> 8;
+	tunnel->vni = tunnel_vni(tunnel);
 	tunnel->relayed = words == 2;
 	tunnel->sender = tunnel->relayed ? tunnel->body->sender : tunnel->ip->saddr;
 	return 0;

@@ -27,24 +27,31 @@ static __always_inline int parse_inner(struct cursor *cursor, const struct tunne
 	return 0;
 }
 
-/* Only hosts of the cluster are believed. */
-static __always_inline int find_host(ipv4_t address, struct host *host)
+static __always_inline bool read_host(ipv4_t address, struct host *host)
 {
 	struct host_key key = {.address = address};
 	const void *row = bpf_map_lookup_elem(&hosts, &key);
 
-	if (!row)
-		return -REASON_DROP_UNKNOWN_HOST;
-	row_copy(host, row, sizeof(*host));
-	return host->flags & HOST_SELF ? -REASON_DROP_UNKNOWN_HOST : 0;
+	if (row)
+		row_copy(host, row, sizeof(*host));
+	return row;
 }
 
-/* To an endpoint of this host; where it came from is the direct path back. */
+/* Only hosts of the cluster are believed; foreign ones do not speak of stages and identities. */
+static __always_inline int find_host(ipv4_t address, struct host *host)
+{
+	if (!read_host(address, host) || host->flags & (HOST_SELF | HOST_FOREIGN))
+		return -REASON_DROP_UNKNOWN_HOST;
+	return 0;
+}
+
+/* To an endpoint here, or to one behind a foreign host; where it came from is the direct path back. */
 static __always_inline int arrive(struct frame *frame, const struct tunnel *tunnel, struct host *previous,
 				  struct ethernet *ethernet, struct packet *packet, const struct endpoint *row)
 {
 	struct endpoint_key source = {.vni = tunnel->vni, .address = packet->source};
 	struct host sender = *previous;
+	struct outgoing outgoing = {};
 	int error = decapsulate_ecn(packet, tunnel->ip->tos);
 
 	if (error)
@@ -52,7 +59,13 @@ static __always_inline int arrive(struct frame *frame, const struct tunnel *tunn
 	/* What was returned is this host's own. */
 	if (!(tunnel->option->type & OPTION_RETURNED) && (!tunnel->relayed || !find_host(tunnel->sender, &sender)))
 		path_learn(&source, tunnel->sender, sender.slot);
-	return deliver(frame, ethernet, row, tunnel->size);
+	if (row->flags & ENDPOINT_LOCAL)
+		return deliver(frame, ethernet, row, tunnel->size);
+	outgoing.vni = tunnel->vni;
+	outgoing.flow = bpf_ntohs(tunnel->udp->source);
+	outgoing.traffic_class = packet->traffic_class;
+	error = hand_over(frame, ethernet, &outgoing, row, tunnel->size);
+	return error ? error : REASON_BOUNCED;
 }
 
 /* Back to where it came from, once. */
@@ -68,7 +81,7 @@ static __always_inline int give_back(struct frame *frame, struct tunnel *tunnel,
 	return error ? error : REASON_RETURNED;
 }
 
-/* Our own endpoint's packet came back: try whoever is next, in new headers. */
+/* The packet of an endpoint of this host's, or of one that it stands for, came back: try whoever is next. */
 static __always_inline int resend(struct frame *frame, struct tunnel *tunnel, struct packet *packet,
 				  struct journey *journey, const struct endpoint *row)
 {
@@ -84,7 +97,7 @@ static __always_inline int resend(struct frame *frame, struct tunnel *tunnel, st
 
 	if (error == -REASON_DROP_TORN)
 		return error;
-	if (error || !(source.flags & ENDPOINT_LOCAL))
+	if (error || !(source.flags & (ENDPOINT_LOCAL | ENDPOINT_FOREIGN)))
 		return -REASON_DROP_RETURNED_TWICE;
 	error = decapsulate_ecn(packet, tunnel->ip->tos);
 	if (error)
@@ -141,6 +154,76 @@ static __always_inline int forward(struct frame *frame, struct tunnel *tunnel, s
 	return give_back(frame, tunnel, previous);
 }
 
+/* An endpoint's packet on its way from a foreign host, checked as access checks those of this host. */
+static __always_inline int admit(struct frame *frame, struct cursor *cursor, struct tunnel *tunnel,
+				 struct ethernet **ethernet, struct packet *packet, struct endpoint *source)
+{
+	struct endpoint_key key = {.vni = tunnel->vni};
+	int error = check_lengths(tunnel, frame->length);
+
+	if (error)
+		return error;
+	error = parse_inner(cursor, tunnel, ethernet, packet);
+	if (error)
+		return error;
+	key.address = packet->source;
+	error = read_endpoint(&key, source);
+	if (error == -REASON_DROP_TORN)
+		return error;
+	if (error || !(source->flags & ENDPOINT_FOREIGN) || source->host != tunnel->ip->saddr)
+		return -REASON_DROP_SPOOFED_ADDRESS;
+	return decapsulate_ecn(packet, tunnel->ip->tos);
+}
+
+/*
+ * Plain Geneve. A foreign host's, of a VPC that this host bounces for, starts its journey here: this host stands for the
+ * endpoint, so what cannot be served comes back to here, and never to the foreign host. Any other passes.
+ */
+static __always_inline int from_foreign(struct frame *frame, struct cursor *cursor, struct tunnel *tunnel)
+{
+	struct divider_key vpc = {.vni = tunnel_vni(tunnel)};
+	struct journey journey = {.stage = STAGE_ACCESS};
+	struct outgoing outgoing = {};
+	struct endpoint source = {}, row = {};
+	struct ethernet *ethernet;
+	struct packet packet = {};
+	struct host previous = {};
+	struct hop hop = {};
+	int error;
+
+	if (!read_host(tunnel->ip->saddr, &previous) || !(previous.flags & HOST_FOREIGN))
+		return REASON_PASSED;
+	if (tunnel->geneve->protocol != bpf_htons(ETH_P_TEB) || tunnel->geneve->flags & GENEVE_CONTROL ||
+	    !bpf_map_lookup_elem(&dividers, &vpc))
+		return REASON_PASSED;
+	tunnel->vni = vpc.vni;
+	error = admit(frame, cursor, tunnel, &ethernet, &packet, &source);
+	if (error)
+		return error;
+	outgoing.vni = journey.key.vni = vpc.vni;
+	outgoing.identity = source.identity;
+	outgoing.flow = journey.flow = bpf_ntohs(tunnel->udp->source);
+	outgoing.traffic_class = packet.traffic_class;
+	journey.key.address = packet.destination;
+	journey.network = source.network;
+	error = read_endpoint(&journey.key, &row);
+	if (error == -REASON_DROP_TORN)
+		return error;
+	if (!error && row.flags & ENDPOINT_LOCAL)
+		return deliver(frame, ethernet, &row, tunnel->size);
+	if (!error && (row.flags & ENDPOINT_GATEWAY || row.host == source.host))
+		return -REASON_DROP_NO_ENDPOINT; /* its neighbour there: back it would go for ever */
+	if (!error && row.flags & ENDPOINT_FOREIGN) {
+		error = hand_over(frame, ethernet, &outgoing, &row, tunnel->size);
+		return error ? error : REASON_SENT_DIRECT;
+	}
+	error = depart(&journey, error ? NULL : &row, &hop);
+	if (error)
+		return error;
+	error = encapsulate(frame, &outgoing, &hop, tunnel->size);
+	return error ? error : reason_sent(hop.stage);
+}
+
 static __always_inline int from_underlay(struct frame *frame)
 {
 	struct cursor cursor = cursor_of(frame->ctx);
@@ -154,6 +237,8 @@ static __always_inline int from_underlay(struct frame *frame)
 
 	if (!parse_outer(&cursor, &tunnel, constants.self) || !parse_option(&cursor, &tunnel))
 		return REASON_PASSED;
+	if (!tunnel.option)
+		return from_foreign(frame, &cursor, &tunnel);
 	error = find_host(tunnel.ip->saddr, &previous);
 	if (error)
 		return error;
@@ -168,7 +253,7 @@ static __always_inline int from_underlay(struct frame *frame)
 	error = read_endpoint(&key, &row);
 	if (error == -REASON_DROP_TORN)
 		return error;
-	if (!error && row.flags & ENDPOINT_LOCAL)
+	if (!error && row.flags & (ENDPOINT_LOCAL | ENDPOINT_FOREIGN))
 		return arrive(frame, &tunnel, &previous, ethernet, &packet, &row);
 	if (!error && row.flags & ENDPOINT_GATEWAY)
 		return -REASON_DROP_NO_ENDPOINT;

@@ -18,6 +18,7 @@ class EndpointFlag(IntFlag):
 
     LOCAL = 1
     GATEWAY = 2
+    FOREIGN = 4
 
 
 class HostFlag(IntFlag):
@@ -293,4 +294,4 @@ CONSTANTS = Record(
 )
 
 # Names this layout in serialised host states.
-ABI = "32df7b4f937fd72d"
+ABI = "bfd0099c28a4519e"

@@ -249,9 +249,18 @@ class World:
         """The hosts that divide a VPC."""
         return self.write("dividers", {"vni": vni}, {**host_set(hosts), **columns})
 
-    def host(self, where: str, hardware: str = "", uplink: int = 0) -> Self:
-        """A host that is believed and, unless it is this one, its next hop on the underlay."""
+    def foreign(self, vni: int, where: str, host: str, hardware: str, **columns: Any) -> Self:
+        """What a bouncer knows of an endpoint on a foreign host."""
+        octets = np.frombuffer(mac(hardware), np.uint8)
+        cells = {"flags": EndpointFlag.FOREIGN, "mac": octets}
+        return self.remote(vni, where, host, **{**cells, **columns})
+
+    def host(
+        self, where: str, hardware: str = "", uplink: int = 0, *, foreign: bool = False
+    ) -> Self:
+        """A host that is known and, unless it is this one, its next hop on the underlay."""
         flags = HostFlag.SELF if where == self.bench.host else HostFlag(0)
+        flags |= HostFlag.FOREIGN if foreign else HostFlag(0)
         key = {"address": int(IPv4Address(where))}
         self.write("hosts", key, {"slot": slot(where), "flags": flags})
         if where != self.bench.host:
