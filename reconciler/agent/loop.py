@@ -181,6 +181,8 @@ class Agent:
             self._interval = WAITING if near else FAR
             self._set(Wake.WAITING, self._interval)
         self._failures = self._failures + 1 if report.failed else 0
+        if report.newest.stale:  # whoever asked is told; the commit is judged without the force
+            self._set(Wake.RETRY, 0)
         if not self._failures or report.enforced.hopeless:
             return None
         delay = self._pace.backoff.delay(self._failures, self._random)

@@ -6,8 +6,8 @@ repository that is gone, leaves it in force, and drift from it is healed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from reconciler.agent.clock import Clock
 from reconciler.agent.propose import Proposal, propose
@@ -19,16 +19,16 @@ from reconciler.agent.report import (
     Result,
     RoundReport,
     Verdict,
-    Waits,
 )
 from reconciler.agent.store import LastGood, Store, StoreError
 from reconciler.agent.wanted import Invalid, Source, Wanted
+from reconciler.agent.work import Work
 from reconciler.compile.facts import Facts
 from reconciler.compile.state import HostState
 from reconciler.datapath.errors import HostError, TransientError
-from reconciler.datapath.protocol import Datapath, Report
+from reconciler.datapath.protocol import Datapath
 from reconciler.plan import lines, render
-from reconciler.plan.diff import Counts, diff
+from reconciler.plan.diff import diff
 from reconciler.plan.guards import Limits
 from reconciler.plan.plan import Plan
 from reconciler.source.git import SourceError
@@ -43,49 +43,6 @@ class Ask:
     force: str = ""
     trouble: str = ""  # why the remote could not be asked
     shown: bool = False  # somebody wants to read the plan
-
-
-@dataclass(slots=True)
-class _Work:
-    """What has been done so far in enforcing one revision; survives the error that ends it."""
-
-    revision: str
-    cause: Cause = Cause.NONE
-    drift: int = 0
-    changed: dict[str, Counts] = field(default_factory=dict)
-    waiting: tuple[Waits, ...] = ()
-    rows: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    text: str = ""
-
-    def saw(self, plan: Plan, live: HostState) -> None:
-        """What waits, and what is live by now."""
-        self.waiting = tuple(Waits(each.origin, each.fact) for each in plan.waiting)
-        self.rows = {name: len(each) for name, each in live.tables.items()}
-
-    def wrote(self, report: Report) -> None:
-        """Add what was written."""
-        self.notes += tuple(each for each in report.notes if each not in self.notes)
-        for name, each in report.written.items():
-            self.changed[name] = self.changed.get(name, Counts()) + each
-
-    def ended(self, result: Result, error: str = "", *, hopeless: bool = False) -> Enforced:
-        """The end of it."""
-        if result is Result.FAILED and self.changed:
-            result = Result.PARTLY
-        return Enforced(
-            self.revision,
-            result,
-            self.cause,
-            self.drift,
-            self.changed,
-            self.waiting,
-            self.rows,
-            error,
-            hopeless,
-            self.notes,
-            self.text,
-        )
 
 
 class Rounds:
@@ -183,23 +140,27 @@ class Rounds:
         refusals = [lines.refusal_line(each) for each in done.refusals]
         if wanted.missing:
             refusals.append(wanted.missing)
-        self._held = replace(
+        if not refusals:
+            refusals.append(f"the plan is another one by now: {done.digest}")
+        held = replace(
             newest,
             verdict=Verdict.HELD,
             refusals=tuple(refusals),
             digest=done.digest,
             remedy=lines.remedy(done.refusals, done.digest),
-            stale=bool(ask.force) and ask.force != done.digest,
+            stale=_stale(done, ask),
             text=render.text(done),
         )
-        return self._held, None
+        self._held = held if done.refused else None
+        return held, None
 
     def _heal(self, ask: Ask, phases: Phases) -> Enforced:
         """Enforce the last good state."""
         good = self._good
         if good is None:
             return Enforced("", Result.NOTHING)
-        done = self._enforce(Wanted(good.revision, good.state, good.names), None, ask, phases)
+        wanted = Wanted(good.revision, good.state, good.names)
+        done = self._enforce(wanted, None, replace(ask, force=""), phases)
         if isinstance(done, Enforced):
             return done
         # Only what cannot be forced is left: a map that is too small for what was good once.
@@ -210,7 +171,7 @@ class Rounds:
         self, wanted: Wanted, force: str | None, ask: Ask, phases: Phases
     ) -> Enforced | Plan:
         """Until nothing differs; the plan itself if it is refused before anything was written."""
-        work = _Work(wanted.revision)
+        work = Work(wanted.revision)
         try:
             return self._passes(wanted, force, ask, work, phases)
         except TransientError as error:
@@ -219,14 +180,14 @@ class Rounds:
             return work.ended(Result.FAILED, str(error), hopeless=True)
 
     def _passes(
-        self, wanted: Wanted, force: str | None, ask: Ask, work: _Work, phases: Phases
+        self, wanted: Wanted, force: str | None, ask: Ask, work: Work, phases: Phases
     ) -> Enforced | Plan:
         for number in range(PASSES):
             with phases("verify" if number else "", only=bool(number)):
                 proposal = propose(wanted, self._good, self._datapath, self._limits, phases, force)
             plan = proposal.plan
             work.saw(plan, proposal.live)
-            if plan.refused:
+            if plan.refused or (number == 0 and _stale(plan, ask)):
                 return plan if number == 0 else work.ended(Result.PARTLY, _reasons(plan))
             if plan.empty:
                 self._settle(wanted, proposal)
@@ -254,7 +215,12 @@ class Rounds:
     def _remember_force(self, plan: Plan) -> None:
         """Before the first write, so that the next run completes one that is killed."""
         if plan.forced and self._forced != plan.commit:
-            self._store.force(plan.commit)
+            try:
+                self._store.force(plan.commit)
+            except OSError as error:
+                raise HostError(
+                    f"the force cannot be noted, so it is not begun: {error}"
+                ) from error
             self._forced = plan.commit
 
     def _cause(self, wanted: Wanted, proposal: Proposal) -> tuple[Cause, int]:
@@ -292,6 +258,11 @@ class Rounds:
                 return f"the last good state could not be kept: {error}"
         self._unsaved, self._forced = False, ""
         return ""
+
+
+def _stale(plan: Plan, ask: Ask) -> bool:
+    """Whether somebody meant another plan than this one."""
+    return bool(ask.force) and not plan.empty and plan.digest != ask.force
 
 
 def _makes_facts(plan: Plan) -> bool:

@@ -251,6 +251,22 @@ def test_a_request_forces_the_plan_whose_digest_it_names(tmp_path: Path) -> None
     assert len(machine.endpoints) == 4
 
 
+def test_a_stale_force_is_answered_and_then_the_commit_is_judged_without_it(
+    machine: Machine,
+) -> None:
+    asker = Asker("0123456789abcdef")
+
+    def grow() -> None:
+        machine.network.endpoints(3)
+        machine.network.push()
+
+    ran = run(machine, At(1, Wake.REQUEST, grow, asker), more=1)
+    assert asker.heard
+    assert asker.heard.newest.stale
+    assert ran.rounds[2:] == [(1.1, ("retry",))]
+    assert "shop/web-3" in machine.endpoints
+
+
 def test_a_stop_during_the_pause_starts_no_round(machine: Machine) -> None:
     ran = run(machine, At(0.01, Wake.HANGUP), At(0.02, Wake.STOP))
     assert len(ran.rounds) == 1

@@ -163,6 +163,25 @@ def test_force_of_another_digest_is_stale_and_writes_nothing(tmp_path: Path) -> 
     assert len(machine.endpoints) == 12
 
 
+def test_force_of_another_digest_is_stale_also_where_no_guard_refuses(machine: Machine) -> None:
+    report = machine.round(force="0123456789abcdef")
+    assert report.newest.stale
+    assert not machine.endpoints
+    assert machine.round().enforced.result is Result.CONVERGED
+
+
+def test_force_of_a_plan_that_no_guard_refuses_is_carried_out(machine: Machine) -> None:
+    digest = machine.round(force="0123456789abcdef").newest.digest
+    assert machine.round(force=digest).enforced.result is Result.CONVERGED
+    assert machine.endpoints
+
+
+def test_force_where_nothing_is_to_be_done_is_no_error(machine: Machine) -> None:
+    machine.round()
+    report = machine.round(force="0123456789abcdef")
+    assert (report.newest.verdict, report.newest.stale) == (Verdict.ACCEPTED, False)
+
+
 def test_held_commit_is_not_tried_again_when_its_guard_would_let_it_pass(tmp_path: Path) -> None:
     """Held is an end state: it takes another commit or a force, not a change of what is live."""
     machine = Machine(tmp_path, endpoints=12)
