@@ -143,13 +143,15 @@ def down(name: str) -> None:
 def execute(name: str, six: bool, member: str, arguments: tuple[str, ...]) -> NoReturn:
     """Run a command in a host or endpoint; a shell if none is given.
 
-    NAME is a host (edge-1) or an endpoint (shop.web-1). Names of endpoints anywhere in the
-    command, and of hosts as a word of their own, are replaced by addresses.
+    NAME is a host (edge-1), an endpoint (shop.web-1), or `underlay`, where the switches are: what
+    XDP sends passes the hosts' own sockets by, and can only be captured there. Names of endpoints
+    anywhere in the command, and of hosts as a word of their own, are replaced by addresses.
 
     \b
     Example:
       reconciler lab exec shop.web-1 -- ping -c 3 shop.db-1
-      reconciler lab exec edge-1 -- tcpdump -ni eth0 udp port 6081
+      reconciler lab exec edge-1 -- reconciler drift
+      reconciler lab exec underlay -- tcpdump -ni h.edge-1 udp port 6081
     """
     from reconciler.lab.lab import Lab
 
@@ -158,8 +160,11 @@ def execute(name: str, six: bool, member: str, arguments: tuple[str, ...]) -> No
         directory = Lab(name).directory()
         found = directory.find(member)
         words = directory.resolve(words, six) or [os.environ.get("SHELL", "sh")]
+    config = Places(name).host_run(found.name) / "agent.yaml"  # for verbs about this host
+    given = {"RECONCILER_CONFIG": str(config)} if config.exists() else {}
     # Signals, terminal and exit code are the command's own.
-    os.execvp("nsenter", ["nsenter", f"--net={found.netns}", "--", *words])
+    command = ["nsenter", f"--net={found.netns}", "--", *words]
+    os.execvpe(command[0], command, {**os.environ, **given})
 
 
 @command.command()

@@ -15,6 +15,7 @@ from pathlib import Path
 from reconciler.lab.layout import LabError
 from reconciler.model.topology import Address, AttachKind, Topology, unpacked
 
+UNDERLAY = "underlay"
 SIX = re.compile(r"-6|.*/?[a-z]+6")  # ping -6, ping6, ndisc6
 
 
@@ -44,24 +45,32 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """Everybody in the lab as of `commit`, sorted by name."""
+    """Everybody in the lab as of `commit`, sorted by name; `underlay` is the router's namespace."""
 
     commit: str
+    underlay: Path
     hosts: tuple[Member, ...]
     endpoints: tuple[Member, ...]
 
+    @property
+    def everybody(self) -> tuple[Member, ...]:
+        """Hosts first."""
+        return self.hosts + self.endpoints
+
     def find(self, name: str) -> Member:
-        """A host by name, an endpoint as "shop.web-1" or "shop/web-1"; LabError if neither."""
-        for each in (*self.hosts, *self.endpoints):
+        """A host by name, an endpoint as "shop.web-1" or "shop/web-1", "underlay"; or LabError."""
+        for each in self.everybody:
             if name in _spellings(each.name):
                 return each
+        if name == UNDERLAY:
+            return Member(name, "", self.underlay, ())
         close = [each for each in self.names() if name and name in each]
         hint = f"did you mean {', '.join(close[:3])}?" if close else "`lab status` lists both"
         raise LabError(f"no host or endpoint is called {name}; {hint}")
 
     def names(self) -> list[str]:
         """What `find` takes, hosts first."""
-        return [each.name.replace("/", ".") for each in (*self.hosts, *self.endpoints)]
+        return [each.name.replace("/", ".") for each in self.everybody]
 
     def resolve(self, arguments: Sequence[str], six: bool = False) -> list[str]:
         """The arguments with names replaced by addresses; `six`, or a `-6` or ping6, wants IPv6."""
@@ -91,13 +100,13 @@ class Directory:
         hosts, endpoints = (
             [_member(**each) for each in data[key]] for key in ("hosts", "endpoints")
         )
-        return cls(data["commit"], tuple(hosts), tuple(endpoints))
+        return cls(data["commit"], Path(data["underlay"]), tuple(hosts), tuple(endpoints))
 
 
 def make_directory(
-    commit: str, topology: Topology, host_netns: Mapping[str, Path], folder: Path
+    commit: str, topology: Topology, host_netns: Mapping[str, Path], router: Path
 ) -> Directory:
-    """Hosts of `host_netns`, in the namespaces it gives, and their endpoints, in `folder`."""
+    """Hosts of `host_netns`, in the namespaces it gives, and their endpoints, beside `router`."""
     hosts = tuple(
         Member(
             host.name,
@@ -121,7 +130,7 @@ def make_directory(
             continue
         attachment = topology.attachments[columns.attachment[number]]
         vpc = topology.vpcs[topology.networks[columns.network[number]].vpc]
-        inside = folder / (attachment.netns or name.replace("/", "."))
+        inside = router.parent / (attachment.netns or name.replace("/", "."))
         if attachment.kind is AttachKind.HOST:
             inside = host_netns[host]
         endpoints.append(
@@ -136,7 +145,7 @@ def make_directory(
                 attachment.interface,
             )
         )
-    return Directory(commit, hosts, tuple(endpoints))
+    return Directory(commit, router, hosts, tuple(endpoints))
 
 
 def _spellings(name: str) -> tuple[str, ...]:

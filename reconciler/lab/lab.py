@@ -113,7 +113,7 @@ class Lab:
             hosts = _choose(wanted.hosts, layout)
             directory = self._directory(head, hosts)
             old = set(known.hosts) if known else set()
-            self._refuse_foreign(directory, old)
+            traces.refuse_foreign(self.places, directory, old)
             wish = Record(followed.path, followed.branch, followed.url, wanted.folder, wanted.mtu)
             wish.with_hosts(old | hosts).save(self.places)
             self._remove_hosts(old - hosts)
@@ -197,7 +197,7 @@ class Lab:
 
     def _directory(self, head: Head, hosts: Iterable[str]) -> Directory:
         namespaces = {host: self.places.host_netns(host) for host in hosts}
-        return make_directory(head.commit.id, head.topology, namespaces, self.places.netns)
+        return make_directory(head.commit.id, head.topology, namespaces, self.places.router)
 
     def _save(self, directory: Directory) -> None:
         store.replace(self.places.directory, directory.dump().encode(), durable=False)
@@ -207,22 +207,6 @@ class Lab:
             raise LabError(f"{BPFFS} is not mounted; as root: mount -t bpf bpf {BPFFS}")
         for each in (self.places.run, self.places.netns, self.places.bpffs):
             each.mkdir(parents=True, exist_ok=True)
-
-    def _refuse_foreign(self, directory: Directory, known: set[str]) -> None:
-        """Nothing that exists already and is not this lab's is taken over."""
-        own = set(traces.own_namespaces(self.places, known))
-        for each in (self.places.router, *sorted({e.netns for e in directory.endpoints})):
-            if netns_exists(each) and each not in own:
-                raise LabError(
-                    f"namespace {each} exists and is not this lab's; remove it "
-                    f"(`ip netns del {each.name}`), or give the lab a --name of its own"
-                )
-        for host in sorted({each.name for each in directory.hosts} - known):
-            if self.places.pins(host).exists():
-                raise LabError(
-                    f"host {host}: {self.places.pins(host)} exists and is not this lab's; "
-                    f"`reconciler host remove --host {host}`, or give the lab a --name of its own"
-                )
 
     def _remove_hosts(self, hosts: Iterable[str]) -> None:
         """Agents, pins, namespaces and files of hosts; their endpoints' namespaces stay."""
@@ -235,7 +219,7 @@ class Lab:
 
     def _prune(self, directory: Directory, hosts: set[str]) -> None:
         """Namespaces of endpoints that were removed or renamed; agents take only interfaces."""
-        wanted = {each.netns for each in (*directory.hosts, *directory.endpoints)}
+        wanted = {each.netns for each in directory.everybody}
         for each in traces.own_namespaces(self.places, hosts):
             if each not in wanted and each != self.places.router:
                 netns.remove(each)

@@ -12,7 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from reconciler.datapath.devices import MARK
+from reconciler.datapath.netlink import netns_exists
 from reconciler.lab import netns
+from reconciler.lab.directory import Directory
+from reconciler.lab.layout import LabError
 from reconciler.lab.places import Places
 
 MNT_DETACH = 2  # linux/fs.h
@@ -26,6 +29,23 @@ def own_namespaces(places: Places, hosts: Iterable[str]) -> list[Path]:
     agents = tuple(f"{MARK}:{host}:" for host in hosts)
     marks = ((each, netns.mark_of(each)) for each in found)
     return [each for each, mark in marks if mark == places.mark or mark.startswith(agents)]
+
+
+def refuse_foreign(places: Places, directory: Directory, known: set[str]) -> None:
+    """LabError if anything of the lab's names exists and is not its own; `known` are its hosts."""
+    own = set(own_namespaces(places, known))
+    for each in (places.router, *sorted({member.netns for member in directory.everybody})):
+        if netns_exists(each) and each not in own:
+            raise LabError(
+                f"namespace {each} exists and is not this lab's; remove it "
+                f"(`ip netns del {each.name}`), or give the lab a --name of its own"
+            )
+    for host in sorted({each.name for each in directory.hosts} - known):
+        if places.pins(host).exists():
+            raise LabError(
+                f"host {host}: {places.pins(host)} exists and is not this lab's; "
+                f"`reconciler host remove --host {host}`, or give the lab a --name of its own"
+            )
 
 
 def remove_tree(folder: Path) -> None:

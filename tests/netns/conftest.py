@@ -1,10 +1,8 @@
 """Labs of small generated repositories: real agents, real packets, names that nobody else uses."""
 
 import secrets
-import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,7 +30,7 @@ metadata: {{name: left, namespace: {name}}}
 spec:
   vpc: {name}
   cidrs: [10.0.1.0/24, "2001:db8:1::/64"]
-  bouncers: {{count: 1}}
+  bouncers: {{count: {bouncers}}}
 ---
 apiVersion: reconciler/v1alpha1
 kind: Network
@@ -40,7 +38,7 @@ metadata: {{name: other, namespace: {name}}}
 spec:
   vpc: {name}
   cidrs: [10.0.2.0/24, "2001:db8:2::/64"]
-  bouncers: {{count: 1}}
+  bouncers: {{count: {bouncers}}}
 """
 
 NETWORKS = {"left": 1, "other": 2}
@@ -57,9 +55,9 @@ spec: {{underlay: {underlay}, bounce: {flag}, divide: {flag}}}
 """
 
 
-def tenant(name: str, vni: int) -> str:
+def tenant(name: str, vni: int, bouncers: int = 2) -> str:
     """A namespace with a VPC and its networks, of the same addresses for every tenant."""
-    return TENANT.format(name=name, vni=vni)
+    return TENANT.format(name=name, vni=vni, bouncers=bouncers)
 
 
 def endpoint(namespace: str, name: str, network: str, number: int, on: str) -> str:
@@ -147,11 +145,8 @@ class Cloud:
         return [(each.labels, int(each.value)) for each in families[metric].samples]
 
 
-Maker = Callable[..., Cloud]
-
-
 @contextmanager
-def temporary_lab(folder: Path) -> Iterator[Lab]:
+def temporary_lab() -> Iterator[Lab]:
     """A lab of a name of its own; down afterwards, whatever happened."""
     lab = Lab(f"t{secrets.token_hex(4)}")
     try:
@@ -171,7 +166,7 @@ FILES = {
     ),
     "red.yaml": "---".join(
         [
-            tenant("red", 1001),
+            tenant("red", 1001, bouncers=1),
             endpoint("red", "l1", "left", 11, "alpha"),
             endpoint("red", "l2", "left", 12, "bravo"),
             endpoint("red", "l3", "left", 13, "alpha"),
@@ -181,15 +176,16 @@ FILES = {
     ),
     "blue.yaml": "---".join(
         [
-            tenant("blue", 1002),
+            tenant("blue", 1002, bouncers=1),
             endpoint("blue", "l1", "left", 11, "alpha"),
             endpoint("blue", "l2", "left", 12, "bravo"),
         ]
     ),
-    # Nobody else asks these, so that their first packets are first.
+    # Nobody else asks these, so that their first packets are first. With one bouncer a network, on
+    # different hosts, packets between the networks pass a divider.
     "quiet.yaml": "---".join(
         [
-            tenant("quiet", 1003),
+            tenant("quiet", 1003, bouncers=1),
             endpoint("quiet", "l1", "left", 11, "alpha"),
             endpoint("quiet", "l2", "left", 12, "bravo"),
             endpoint("quiet", "o1", "other", 11, "bravo"),
@@ -201,13 +197,5 @@ FILES = {
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """Two hosts with endpoints and two that only relay, for tests that change nothing."""
-    folder = tmp_path_factory.mktemp("cloud")
-    with temporary_lab(folder) as lab:
-        yield Cloud.of(lab, folder, FILES)
-    shutil.rmtree(folder)
-
-
-def reconciler(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command line, as people use it."""
-    command = [sys.executable, "-m", "reconciler", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    with temporary_lab() as lab:
+        yield Cloud.of(lab, tmp_path_factory.mktemp("cloud"), FILES)
