@@ -60,7 +60,7 @@ class Message:
 
     @property
     def error(self) -> int:
-        """The errno of a message of kind ERROR; 0 is an acknowledgement."""
+        """The errno of a message of kind ERROR or DONE; 0 is success."""
         return -number(self.body)
 
 
@@ -120,11 +120,18 @@ class Socket:
         self._socket.close()
 
     def dump(self, kind: int, body: bytes) -> list[Message]:
-        """Everything of a kind; asked again if a change interrupted it."""
+        """Everything of a kind; asked again if a change interrupted it.
+
+        NoAnswerError if it was cut short: what a dump lacks would count as gone.
+        """
         for _ in range(_DUMPS):
             found = [message for _, message in self.ask(kind, REQUEST | DUMP, [body])]
+            for message in found:
+                # The end of a dump carries its error as an acknowledgement does (af_netlink.c).
+                if message.kind in (ERROR, DONE) and message.error:
+                    raise NoAnswerError(f"netlink dump {kind}: {os.strerror(message.error)}")
             if not any(message.flags & INTERRUPTED for message in found):
-                return [message for message in found if message.kind != ERROR]
+                return [message for message in found if message.kind != DONE]
         raise NoAnswerError(f"a netlink dump was interrupted {_DUMPS} times by changes")
 
     def one(self, kind: int, body: bytes) -> Message:
@@ -149,10 +156,7 @@ class Socket:
                 index = message.sequence - first
                 if index not in left:
                     continue  # of a request that was given up before
-                if message.kind == DONE:
-                    left.discard(index)
-                    continue
-                if message.kind == ERROR or not flags & DUMP:
+                if message.kind in (ERROR, DONE) or not flags & DUMP:
                     left.discard(index)
                 yield index, message
 
