@@ -16,13 +16,18 @@ SPEC = MAPS["endpoints"]
 
 
 def endpoints(overview: Overview, host: int) -> Table:
-    """Local, remote and gateway rows of one host. Remote rows say host and network only."""
+    """Local, remote and gateway rows of one host. Remote rows say host and network only, but for
+    endpoints of foreign hosts, for which this bouncer does what their own host cannot."""
     local = overview.local.of(host)
     members = overview.members.of_all(overview.bounced.of(host))
     remote = members[overview.address_host[members] != host]
+    foreign = ~overview.managed[overview.address_host[remote]]
+    described = np.concatenate([local, remote[foreign]])
     gateways = _gateways(overview, host)
-    addresses = _addresses(overview, np.concatenate([local, remote]))
-    _describe(overview, addresses, local)
+    addresses = _addresses(overview, np.concatenate([described, remote[~foreign]]))
+    _describe(overview, addresses, described)
+    addresses.values["flags"][: len(described)] = EndpointFlag.FOREIGN
+    addresses.values["flags"][: len(local)] = EndpointFlag.LOCAL
     return Table.make(
         SPEC,
         join(SPEC.key, [addresses.keys, gateways.keys]),
@@ -43,13 +48,12 @@ def _addresses(overview: Overview, chosen: NDArray[np.intp]) -> Table:
     return Table(SPEC, keys, values, points.address_owner[chosen])
 
 
-def _describe(overview: Overview, rows: Table, local: NDArray[np.intp]) -> None:
-    """Add to the first rows, which are local, what only their own host needs."""
+def _describe(overview: Overview, rows: Table, mine: NDArray[np.intp]) -> None:
+    """Add to the first rows what only the endpoint's own host needs, or the one in its place."""
     points = overview.topology.endpoints
-    owner, mine = points.address_owner[local], slice(len(local))
-    rows.values["mac"][mine] = points.mac[owner]
-    rows.values["identity"][mine] = points.identity[owner]
-    rows.values["flags"][mine] = EndpointFlag.LOCAL
+    owner = points.address_owner[mine]
+    rows.values["mac"][: len(mine)] = points.mac[owner]
+    rows.values["identity"][: len(mine)] = points.identity[owner]
 
 
 def _gateways(overview: Overview, host: int) -> Table:

@@ -21,6 +21,7 @@ class Overview:
 
     topology: Topology
     underlay: NDArray[np.uint32]  # (H,) as integers in the machine's order
+    managed: NDArray[np.bool_]  # (H,)
     vni: NDArray[np.uint32]  # (K,) of each network's VPC
     number: NDArray[np.uint32]  # (K,)
     bouncers: placement.Chosen  # of each network
@@ -47,6 +48,7 @@ class Overview:
         return cls(
             topology,
             np.array([int(each.underlay) for each in topology.hosts], np.uint32),
+            np.array([each.managed for each in topology.hosts], np.bool_),
             vnis[vpc_of],
             np.array([each.number for each in topology.networks], np.uint32),
             bouncers,

@@ -194,11 +194,13 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "Ask the owner to grant it, or use something of the same namespace.",
             "vpc: {namespace: core, name: backbone}",
         ),
-        "REF1004": Code(
-            "Endpoint on a foreign host",
-            "No agent runs on a host with `managed: false`, and this release does not yet exchange "
-            "packets with endpoints behind one.",
-            "Name a managed host.",
+        # REF1004: an endpoint on a foreign host, which was not supported once.
+        "REF1005": Code(
+            "Attachment on a foreign host",
+            "No agent runs on a host with `managed: false`; whoever runs it attaches its "
+            "endpoints.",
+            "Leave out `attach`, or name a managed host.",
+            "host: appliance, attach: {interface: tap0}  # appliance has managed: false",
         ),
         "NET1001": Code(
             "VNI used twice",

@@ -72,14 +72,15 @@ def _find(
 def _check_managed(
     columns: Columns, host: NDArray[np.int32], hosts: Sequence[Host], report: Report
 ) -> None:
-    """This release has nobody to tell a foreign tunnel end about an endpoint."""
+    """Nobody makes an interface on a foreign tunnel end."""
     foreign = np.array([*(not each.managed for each in hosts), False], np.bool_)
     for endpoint in np.flatnonzero(foreign[host]).tolist():
-        message = (
-            f"host {hosts[host[endpoint]].name} is foreign (managed: false), and endpoints there "
-            "are not supported yet; name a managed host"
-        )
-        report.add(columns.documents[endpoint], ("spec", "host"), "REF1004", message)
+        if columns.attachments[int(columns.attachment[endpoint])] != Attachment():
+            message = (
+                f"host {hosts[host[endpoint]].name} is foreign (managed: false), and nobody "
+                "attaches anything there; leave it out"
+            )
+            report.add(columns.documents[endpoint], ("spec", "attach"), "REF1005", message)
 
 
 def _identities(columns: Columns, report: Report) -> NDArray[np.uint32]:

@@ -60,6 +60,9 @@ class Statement:
             if where == me:
                 mac, identity = points.mac[e].tobytes(), int(points.identity[e])
                 yield key, (0, self.underlay(me), mac, 0, 0, identity, number, 0, 1)
+            elif me in self.bouncers[n] and not self.topology.hosts[where].managed:
+                mac, identity = points.mac[e].tobytes(), int(points.identity[e])
+                yield key, (0, self.underlay(where), mac, 0, 0, identity, number, 0, 4)
             elif me in self.bouncers[n]:
                 yield key, (0, self.underlay(where), bytes(6), 0, 0, 0, number, 0, 0)
         for n, each in enumerate(self.topology.networks):
@@ -168,6 +171,8 @@ def test_a_packet_finds_every_endpoint_of_its_vpc_and_none_of_another(
         vni = topology.vpcs[topology.networks[points.network[e]].vpc].vni
         homes[vni, octets.tobytes()] = int(topology.hosts[points.host[e]].underlay)
     for (vni, address), home in homes.items():
+        if home not in walk.tables:
+            continue  # a foreign host, which has no tables
         source = walk.tables[home]["endpoints"][vni, address]
         for pick, (other, destination) in enumerate(homes):
             assert walk.go(vni, source, destination, pick) == homes.get((vni, destination)), other

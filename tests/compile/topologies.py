@@ -75,8 +75,10 @@ def documents(draw: st.DrawFn) -> list[Document]:
         {}, optional={"cordon": st.booleans(), "bounce": st.booleans(), "divide": st.booleans()}
     )
     found = [host(0), *(host(number, **draw(flags)) for number in range(1, hosts))]
+    places = list(range(hosts))
     if draw(st.booleans()):
         found.append(host(20, managed=False))
+        places.append(20)
     placement = st.fixed_dictionaries(
         {"count": st.integers(1, 4), "zones": st.sampled_from(["spread", "any"])}
     )
@@ -86,6 +88,6 @@ def documents(draw: st.DrawFn) -> list[Document]:
         for number in range(draw(st.integers(0, 3))):
             found.append(network(number, vpc=vpc, bouncers=draw(placement)))
             for rank in range(draw(st.integers(0, 4))):
-                place = draw(st.integers(0, hosts - 1))
+                place = draw(st.sampled_from(places))
                 found.append(endpoint(rank, number, place, vpc=vpc))
     return found

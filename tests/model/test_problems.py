@@ -74,11 +74,16 @@ CASES: dict[str, Case] = {
             "its owner grants that with spec.allowedFrom",
         ],
     ),
-    "an endpoint on a foreign host": (
-        {"a.yaml": end("network: web, host: out, addresses: [10.1.0.11]"), "b.yaml": FOREIGN},
+    "an attachment on a foreign host": (
+        {
+            "a.yaml": end(
+                "network: web, host: out, addresses: [10.1.0.11], attach: {interface: tap0}"
+            ),
+            "b.yaml": FOREIGN,
+        },
         [
-            "a.yaml:4:28: REF1004 error: host out is foreign (managed: false), and endpoints there "
-            "are not supported yet; name a managed host"
+            "a.yaml:4:65: REF1005 error: host out is foreign (managed: false), and nobody attaches "
+            "anything there; leave it out"
         ],
     ),
     "a VNI used twice, by another tenant whose file is not named": (
