@@ -7,10 +7,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Two clocks: one that only advances, for intervals; the wall's, for people."""
+    """Three clocks: of intervals, of work, and the wall's, for people."""
 
     def monotonic(self) -> float:
         """Seconds that only advance, from an arbitrary start."""
+        ...
+
+    def cpu(self) -> float:
+        """Seconds that the processors worked for this process."""
         ...
 
     def wall(self) -> float:
@@ -24,6 +28,10 @@ class SystemClock:
     def monotonic(self) -> float:
         """CLOCK_MONOTONIC."""
         return time.monotonic()
+
+    def cpu(self) -> float:
+        """CLOCK_PROCESS_CPUTIME_ID."""
+        return time.process_time()
 
     def wall(self) -> float:
         """CLOCK_REALTIME."""

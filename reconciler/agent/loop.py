@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from reconciler.agent.backoff import Backoff, Random, jittered
 from reconciler.agent.clock import Clock
 from reconciler.agent.fetch import Fetcher
-from reconciler.agent.report import RoundReport, unforeseen
+from reconciler.agent.report import Result, RoundReport, unforeseen
 from reconciler.agent.round import Ask, Rounds
 from reconciler.agent.wakes import Event, Wake, Wakes
 from reconciler.compile.bind import NEXT_HOP
@@ -24,6 +24,9 @@ WAITING = 0.5  # seconds between looks for what is waited for; netlink and inoti
 FAR = 5.0  # the same where it is other hosts alone: of them netlink tells, sooner or later
 HEARTBEAT = 60.0  # seconds after which the loop shows that it runs, if it has nothing to do
 START_PATIENCE = 5.0  # seconds for a remote's first answer, before the last good state is enforced
+SHARE = 0.01  # of one core that may go into looking for drift where nothing else happens
+STUCK = 10.0  # seconds between looks for drift where writing fails; trying again has its own pace
+REFRESH = 10.0  # seconds between looks for folders that appeared
 ALWAYS = frozenset({Wake.START, Wake.DRIFT, Wake.RETRY, Wake.HANGUP, Wake.REQUEST})
 ASKING = frozenset({Wake.START, Wake.POLL, Wake.RETRY, Wake.HANGUP, Wake.REQUEST})
 PATIENT = frozenset({Wake.START, Wake.REQUEST})
@@ -32,9 +35,10 @@ OF_FACTS = frozenset({Wake.NETLINK, Wake.NETNS, Wake.WAITING})
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds. `poll` 0: the repository is local, its refs are watched."""
+    """Seconds. `drift` is the shortest time between two looks for drift; what one costs makes it
+    longer (SHARE). `poll` 0: the repository is local, its refs are watched."""
 
-    drift: float = 10.0
+    drift: float = 0.25
     poll: float = 0.0
     debounce: float = 0.1
     backoff: Backoff = field(default_factory=Backoff)
@@ -66,6 +70,8 @@ class Agent:
         self._kept: list[Event] = []
         self._interval = WAITING
         self._failures = 0
+        self._cost = 0.0  # processor seconds of the last round that only looked for drift
+        self._refresh_at = 0.0
         self._told_trouble = ""
         self._ended = float("-inf")
         self._look_at = float("-inf")
@@ -85,13 +91,18 @@ class Agent:
             return
         events = self._after_remote(events)
         wakes = {event.wake for event in events}
-        if wakes & {Wake.DRIFT, Wake.HANGUP}:
-            self._refresh()
+        self._look_for_folders(wakes)
         if not self._has_reason(wakes):
             return
         settled = self._settle(events)
         if not self._stops(settled):
             self._round(settled)
+
+    def _look_for_folders(self, wakes: set[Wake]) -> None:
+        now = self._clock.monotonic()
+        if Wake.HANGUP in wakes or now >= self._refresh_at:
+            self._refresh_at = now + REFRESH
+            self._refresh()
 
     def _after_remote(self, events: list[Event]) -> list[Event]:
         """Ask a remote, and keep back what wants its answer; pushes and drift never wait for it."""
@@ -160,20 +171,26 @@ class Agent:
         pushes = [event.at for event in events if event.wake is Wake.REF]
         wakes = tuple(sorted({event.wake for event in events}))
         self._told_trouble = self._trouble
+        before = self._clock.cpu()
         ask = Ask(forced[-1] if forced else "", self._told_trouble, shown=bool(asking))
         try:
             report = self._rounds.run(wakes, ask, min(pushes, default=None))
         except Exception as error:  # whatever it is, healing goes on
             LOG.exception("a round ended in an error that nobody foresaw; please report it")
             report = unforeseen(error, wakes, self._clock)
-        self._ended = self._clock.monotonic()
+        if wakes == (Wake.DRIFT,) and not report.enforced.changed:
+            self._cost = self._clock.cpu() - before  # and whatever comes next need not wait
+        else:
+            self._ended = self._clock.monotonic()
         self._after(report, self._plan_next(report))
         for request in asking:
             request.answer(report)
 
     def _plan_next(self, report: RoundReport) -> float | None:
         """Set the timers; in how many seconds a failure is tried again."""
-        self._set(Wake.DRIFT, self._pace.drift)
+        broken = report.enforced.result in (Result.PARTLY, Result.FAILED)
+        looks = max(self._pace.drift, self._cost / SHARE, STUCK if broken else 0.0)
+        self._set(Wake.DRIFT, looks)
         self._timers.pop(Wake.WAITING, None)
         self._timers.pop(Wake.RETRY, None)
         if report.enforced.waiting:

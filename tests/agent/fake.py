@@ -23,9 +23,13 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.spent = 0.0  # by the processors
 
     def monotonic(self) -> float:
         return self.now
+
+    def cpu(self) -> float:
+        return self.spent
 
     def wall(self) -> float:
         return 1_800_000_000.0 + self.now

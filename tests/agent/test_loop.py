@@ -12,6 +12,7 @@ from reconciler.agent.backoff import Backoff
 from reconciler.agent.fetch import Fetcher
 from reconciler.agent.loop import Agent, Pace
 from reconciler.agent.report import Result, RoundReport, Verdict
+from reconciler.agent.round import Ask
 from reconciler.agent.wakes import Event, Request, Wake
 from reconciler.compile.facts import Device
 from reconciler.datapath.errors import TransientError
@@ -118,6 +119,28 @@ def test_drift_is_looked_for_in_an_interval(machine: Machine) -> None:
     assert [at for at, _ in run(machine, more=35).rounds] == [0, 10, 20, 30]
 
 
+def test_looking_for_drift_takes_a_hundredth_of_a_core_at_most(machine: Machine) -> None:
+    once = machine.rounds.run
+
+    def costly(wakes: tuple[str, ...], ask: Ask, since: float | None) -> RoundReport:
+        machine.clock.spent += 0.2
+        return once(wakes, ask, since)
+
+    machine.rounds.run = costly  # type: ignore[method-assign, assignment]
+    assert [at for at, _ in run(machine, more=51).rounds] == [0, 10, 30, 50]
+
+
+def test_a_push_does_not_wait_after_a_look_for_drift(machine: Machine) -> None:
+    ran = run(machine, At(10.01, Wake.REF, machine.network.push))
+    assert ran.rounds[1:] == [(10, ("drift",)), (10.01, ("ref",))]
+
+
+def test_a_host_that_cannot_be_written_is_left_to_the_retries(machine: Machine) -> None:
+    machine.datapath.read = raising(TransientError("not now"))  # type: ignore[method-assign]
+    often = Pace(drift=0.25, debounce=0.1, backoff=Backoff(first=1, limit=8))
+    assert [at for at, _ in run(machine, more=14, pace=often).rounds] == [0, 1, 3, 7]
+
+
 def test_the_interval_of_drift_starts_anew_with_every_round(machine: Machine) -> None:
     ran = run(machine, At(7, Wake.HANGUP), more=11)
     assert ran.rounds[1:] == [(7, ("hangup",)), (17, ("drift",))]
@@ -134,6 +157,12 @@ def test_a_changed_fact_is_followed_at_once(machine: Machine) -> None:
     ran = run(machine, At(5, Wake.NETLINK, renumber))
     assert ran.rounds[1:] == [(5, ("netlink",))]
     assert ran.reports[-1].enforced.cause == "facts"
+
+
+def test_netlink_news_on_a_host_that_fails_waits_for_the_next_try(machine: Machine) -> None:
+    machine.datapath.read = raising(TransientError("not now"))  # type: ignore[method-assign]
+    ran = run(machine, *(At(0.5 + n / 50, Wake.NETLINK) for n in range(20)))
+    assert [at for at, _ in ran.rounds] == [0]
 
 
 def test_a_storm_of_netlink_news_looks_once_in_a_while_and_misses_nothing(
