@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from reconciler.datapath.errors import HostError
+
 
 class AgentRunningError(Exception):
     """Another process holds this host's lock; `pid` is 0 where it left no number."""
@@ -30,11 +32,14 @@ class HostLock:
         self._file = -1
 
     def take(self) -> Self:
-        """Take it at once or raise AgentRunningError. Twice is once."""
+        """Take it at once or raise AgentRunningError; HostError where none can be. Twice is once."""
         if self._file >= 0:
             return self
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise HostError(f"{self._path}: {error.strerror}; choose another runDir") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -63,7 +63,7 @@ class Rounds:
         self._unsaved = False
         self._forced = ""
         self._bound: HostState | None = None  # what was live when it last converged here
-        self._facts: Facts | None = None
+        self._looked: tuple[HostState, Facts] | None = None  # for which state, and what it saw
         self._seen = ""
         self._held: Newest | None = None
 
@@ -83,13 +83,17 @@ class Rounds:
             return bool(self._seen)
 
     def facts_moved(self) -> bool:
-        """Whether facts differ from those of the last round that converged; cheap."""
-        if self._good is None or self._facts is None:
-            return True
+        """Whether facts differ from those that the last round saw; cheap.
+
+        False where they cannot be read, or no round got so far: timers try that again.
+        """
+        if self._looked is None:
+            return False
+        state, facts = self._looked
         try:
-            return self._datapath.facts(self._good.state) != self._facts
+            return self._datapath.facts(state) != facts
         except (HostError, TransientError):
-            return True
+            return False
 
     def run(
         self, wakes: tuple[str, ...], ask: Ask = Ask(), since: float | None = None
@@ -186,6 +190,7 @@ class Rounds:
             with phases("verify" if number else "", only=bool(number)):
                 proposal = propose(wanted, self._good, self._datapath, self._limits, phases, force)
             plan = proposal.plan
+            self._looked = (wanted.state, proposal.facts)
             work.saw(plan, proposal.live)
             if plan.refused or (number == 0 and _stale(plan, ask)):
                 return plan if number == 0 else work.ended(Result.PARTLY, _reasons(plan))
@@ -237,7 +242,7 @@ class Rounds:
 
     def _settle(self, wanted: Wanted, proposal: Proposal) -> None:
         """Everything is as wanted: that is the last good state from now on."""
-        self._bound, self._facts = proposal.bound.state, proposal.facts
+        self._bound = proposal.bound.state
         good = self._good
         known = good is not None and good.revision == wanted.revision
         if good is not None and known and good.state is wanted.state:

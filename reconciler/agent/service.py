@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,20 @@ from reconciler.agent.fetch import Fetcher
 from reconciler.agent.lock import HostLock
 from reconciler.agent.loop import Agent, Pace
 from reconciler.agent.outcome import describe
-from reconciler.agent.report import RoundReport, Verdict
+from reconciler.agent.report import Cause, Enforced, Newest, RoundReport, Verdict
 from reconciler.agent.round import Rounds
 from reconciler.agent.server import Answers, Server
 from reconciler.agent.shared import SharedDatapath
 from reconciler.agent.status import Status, stamp
-from reconciler.agent.store import STATUS, Store, replace
+from reconciler.agent.store import STATUS, Store
+from reconciler.agent.store import replace as replace_file
 from reconciler.agent.wakes import Wake, WakeQueue
 from reconciler.agent.wanted import RepositorySource
 from reconciler.agent.watch import Folder, FolderWatch, any_name, repository_folders
 from reconciler.datapath.errors import HostError, TransientError
 from reconciler.datapath.events import watch_netlink
 from reconciler.datapath.protocol import Datapath, Traffic
-from reconciler.plan.lines import amounts, short
+from reconciler.plan.lines import short
 
 LOG = logging.getLogger("reconciler.agent")
 
@@ -75,7 +76,7 @@ class Service:
         self._status = Status(_identity(config, clock), _history(config.run_dir))
         # Made after each round and never changed: other threads read it.
         self._document = self._status.document()
-        self._last = ""
+        self._last: tuple[Newest, Enforced] | None = None
 
     def run(self) -> None:
         """AgentRunningError if there is one; HostError if the socket cannot be opened."""
@@ -135,14 +136,14 @@ class Service:
     def _after(self, report: RoundReport, retry_in: float | None) -> None:
         """Tell: the log what is new, the status everything."""
         self._status.add(report, retry_in)
-        line = _line(report, retry_in)
-        if line != self._last or report.enforced.changed:
-            LOG.info("%s", line)
-            self._last = line
+        news = (report.newest, replace(report.enforced, cause=Cause.NONE, changed={}, rows={}))
+        if news != self._last or report.enforced.changed:
+            LOG.info("%s", _line(report, retry_in))
+            self._last = news
         self._document = self._status.document()
         with suppress(OSError):  # the socket tells it too
             text = json.dumps(self._document, indent=1).encode()
-            replace(self._config.run_dir / STATUS, text, durable=False)
+            replace_file(self._config.run_dir / STATUS, text, durable=False)
 
     def _answer_status(self) -> dict[str, Any]:
         traffic = self._traffic()
@@ -219,7 +220,9 @@ def _line(report: RoundReport, retry_in: float | None) -> str:
         parts += [*newest.refusals, newest.remedy]
     what = f"{short(enforced.revision)} {enforced.result}" if enforced.revision else "no good state"
     if enforced.changed:
-        what += f", {amounts(enforced.counts)} ({enforced.cause})"
+        counts = enforced.counts
+        what += f", {counts.add} added, {counts.change} changed, {counts.delete} deleted"
+        what += f" ({enforced.cause})"
     if enforced.waiting:
         what += f", {len(enforced.waiting)} waiting"
     parts += [what, *(each for each in (enforced.error, report.unsaved) if each), *enforced.notes]

@@ -9,7 +9,7 @@ import click
 
 from reconciler.cli.common import emit, emit_json, note, output_option, progress
 from reconciler.cli.exits import Exit, Failure
-from reconciler.cli.here import PLACES, REPOSITORY, Here, here_options, open_datapath
+from reconciler.cli.here import PLACES, REPOSITORY, Here, here_options, need_root, open_datapath
 
 if TYPE_CHECKING:
     from reconciler.agent.config import Config
@@ -72,7 +72,9 @@ def _apply(config: Config, state: FileSource | None, force: str) -> dict[str, An
     """By this process if it gets the lock, else by the agent that holds it."""
     from reconciler.agent import client
     from reconciler.agent.lock import AgentRunningError, HostLock
+    from reconciler.datapath.errors import HostError
 
+    need_root()
     lock = HostLock(config.run_dir, config.host)
     try:
         lock.take()
@@ -87,8 +89,8 @@ def _apply(config: Config, state: FileSource | None, force: str) -> dict[str, An
                 return client.apply(config.run_dir, force)
         except (client.NoAgentError, ValueError) as trouble:
             raise Failure(f"{error}\n{trouble}") from None
-    except OSError as error:
-        raise Failure(f"{config.run_dir}: {error.strerror}; run it as root") from None
+    except HostError as error:
+        raise Failure(str(error)) from None
     with lock:
         return _run_round(config, state, force)
 

@@ -44,11 +44,11 @@ def remove(here: Here, yes: bool) -> Exit:
     config = here.configuration(repository=False)
     datapath = open_datapath(config)
     try:
-        with HostLock(config.run_dir, config.host):
+        with host_errors(config.host), HostLock(config.run_dir, config.host):
             if not yes:
                 question = f"host {config.host}: take off {_holdings(datapath)}?"
                 click.confirm(question, abort=True, err=True)
-            with host_errors(config.host), progress(f"removing host {config.host}"):
+            with progress(f"removing host {config.host}"):
                 datapath.remove()
             Store(config.state_dir).remove()
             (config.run_dir / STATUS).unlink(missing_ok=True)

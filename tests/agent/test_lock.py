@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.agent.lock import AgentRunningError, HostLock, holder
+from reconciler.datapath.errors import HostError
 
 HOLD = """
 import sys
@@ -49,6 +50,12 @@ def test_a_killed_agent_leaves_no_lock(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
     with HostLock(tmp_path, "edge-1"):
         assert holder(tmp_path) == os.getpid()
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HostError, match="choose another runDir"):
+        HostLock(tmp_path / "file" / "run", "edge-1").take()
 
 
 def test_a_released_lock_names_nobody(tmp_path: Path) -> None:
