@@ -32,7 +32,7 @@ class HostLock:
         self._file = -1
 
     def take(self) -> Self:
-        """Take it at once or raise AgentRunningError; HostError where none can be. Twice is once."""
+        """Take it at once or raise AgentRunningError; HostError where it cannot be made."""
         if self._file >= 0:
             return self
         try:
