@@ -28,6 +28,11 @@ class UnknownHostError(LookupError):
 
 def compile_host(topology: Topology, host: HostName) -> HostState:
     """What one host should hold, before its facts; raises UnknownHostError."""
+    return state_of(Overview.of(topology), host_index(topology, host))
+
+
+def host_index(topology: Topology, host: HostName) -> int:
+    """The number of a host that somebody runs; raises UnknownHostError."""
     index = next((i for i, each in enumerate(topology.hosts) if each.name == host), None)
     if index is None:
         raise UnknownHostError(
@@ -35,20 +40,21 @@ def compile_host(topology: Topology, host: HostName) -> HostState:
         )
     if not topology.hosts[index].managed:
         raise UnknownHostError(f"host {host}: is foreign (managed: false), so no agent runs there")
-    return _state(Overview.of(topology), index)
+    return index
 
 
 def compile_all(topology: Topology) -> dict[HostName, HostState]:
     """What every managed host should hold, by name."""
     overview = Overview.of(topology)
     return {
-        HostName(host.name): _state(overview, index)
+        HostName(host.name): state_of(overview, index)
         for index, host in enumerate(topology.hosts)
         if host.managed
     }
 
 
-def _state(overview: Overview, index: int) -> HostState:
+def state_of(overview: Overview, index: int) -> HostState:
+    """What the host of that number should hold."""
     host = overview.topology.hosts[index]
     made = {name: feature(overview, index) for name, feature in FEATURES.items()}
     tables, origins = settle(Numbering(overview.topology), made)

@@ -5,7 +5,8 @@ Placement of roles, and who is where as arrays; the feature modules cut each hos
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,31 +39,49 @@ class Overview:
     @classmethod
     def of(cls, topology: Topology) -> Overview:
         """Work it out."""
-        hosts, networks = len(topology.hosts), len(topology.networks)
-        points = topology.endpoints
-        vpc_of = np.array([each.vpc for each in topology.networks], np.int32)
-        vnis = np.array([each.vni for each in topology.vpcs], np.uint32)
+        hosts, networks, vpcs = topology.hosts, topology.networks, topology.vpcs
+        vpc_of = np.array([each.vpc for each in networks], np.int32)
+        vnis = np.array([each.vni for each in vpcs], np.uint32)
         bouncers, dividers = placement.bouncers(topology), placement.dividers(topology)
-        address_host = points.host[points.address_owner]
-        address_network = points.network[points.address_owner]
         return cls(
             topology,
-            np.array([int(each.underlay) for each in topology.hosts], np.uint32),
-            np.array([each.managed for each in topology.hosts], np.bool_),
+            np.array([int(each.underlay) for each in hosts], np.uint32),
+            np.array([each.managed for each in hosts], np.bool_),
             vnis[vpc_of],
-            np.array([each.number for each in topology.networks], np.uint32),
+            np.array([each.number for each in networks], np.uint32),
             bouncers,
             dividers,
-            Groups.inverse(bouncers, hosts),
-            Groups.inverse(dividers, hosts),
-            Groups.by(vpc_of, len(topology.vpcs)),
-            Groups.by(points.host, hosts),
-            address_host,
-            address_network,
-            Groups.by(address_host, hosts),
-            Groups.by(address_network, networks),
+            Groups.inverse(bouncers, len(hosts)),
+            Groups.inverse(dividers, len(hosts)),
+            Groups.by(vpc_of, len(vpcs)),
+            **_of_endpoints(topology),
         )
+
+    def among(self, topology: Topology) -> Overview:
+        """The same hosts, VPCs and networks with other endpoints."""
+        return replace(self, topology=topology, **_of_endpoints(topology))
 
     def networks_of(self, host: int) -> NDArray[np.int32]:
         """The networks that have endpoints on a host."""
         return np.unique(self.topology.endpoints.network[self.endpoints.of(host)])
+
+
+class _OfEndpoints(TypedDict):
+    endpoints: Groups
+    address_host: NDArray[np.int32]
+    address_network: NDArray[np.int32]
+    local: Groups
+    members: Groups
+
+
+def _of_endpoints(topology: Topology) -> _OfEndpoints:
+    """What depends on endpoints."""
+    points, hosts = topology.endpoints, len(topology.hosts)
+    host, network = points.host[points.address_owner], points.network[points.address_owner]
+    return {
+        "endpoints": Groups.by(points.host, hosts),
+        "address_host": host,
+        "address_network": network,
+        "local": Groups.by(host, hosts),
+        "members": Groups.by(network, len(topology.networks)),
+    }

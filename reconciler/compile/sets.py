@@ -14,10 +14,15 @@ from reconciler.compile.placement import Chosen
 
 def bouncers(overview: Overview, host: int) -> Table:
     """Sets of the networks with endpoints here, bounced here, or of VPCs divided here."""
+    return bouncers_of(overview, host, overview.networks_of(host))
+
+
+def bouncers_of(overview: Overview, host: int, present: NDArray[np.int32]) -> Table:
+    """The same for a host on which the `present` networks have endpoints."""
     chosen = np.unique(
         np.concatenate(
             [
-                overview.networks_of(host),
+                present,
                 overview.bounced.of(host),
                 overview.networks.of_all(overview.divided.of(host)),
             ]

@@ -103,7 +103,14 @@ def load_file(file: SourceFile, validators: Validators, kept: Kept | None = None
 
 def load_bytes(data: bytes, is_json: bool, validators: Validators) -> FileResult:
     """The result of a file's bytes, without its path."""
-    readings, findings = read(data, validators.scalars, is_json=is_json)
+    return load_readings(*read(data, validators.scalars, is_json=is_json), validators)
+
+
+def load_readings(
+    readings: Iterable[Reading], wrong: Iterable[Finding], validators: Validators
+) -> FileResult:
+    """The same once the text is read; `wrong` are the findings about the file as a whole."""
+    findings = list(wrong)
     documents: list[Document] = []
     invalid: list[Identity] = []
     for reading in readings:

@@ -47,7 +47,7 @@ def read_yaml(text: str, rules: ScalarRules, *, places: Container[int] = ()) -> 
     """
     readings: list[Reading] = []
     line = 1
-    for part in _parts(text):
+    for part in cut(text):
         if len(readings) >= MAX_DOCUMENTS:
             message = f"more than {MAX_DOCUMENTS:,} documents in one file; split it"
             readings.append(failed(len(readings), "YAML1010", message, line, 1))
@@ -57,7 +57,7 @@ def read_yaml(text: str, rules: ScalarRules, *, places: Container[int] = ()) -> 
     return readings
 
 
-def _parts(text: str) -> Iterator[str]:
+def cut(text: str) -> Iterator[str]:
     """`text` cut before every document marker; directives before the first stay with it."""
     starts = [match.start() for match in _MARKER.finditer(text)]
     if not starts:

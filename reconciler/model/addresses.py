@@ -18,13 +18,19 @@ from reconciler.model.topology import Address, Network, unpacked
 
 
 def check_addresses(
-    columns: Columns, network: NDArray[np.int32], networks: Sequence[Network], report: Report
+    columns: Columns,
+    network: NDArray[np.int32],
+    networks: Sequence[Network],
+    subnets: Subnets,
+    report: Report,
 ) -> None:
-    """`network` (n,) indexes `networks`, -1 where it is unknown; those are left alone."""
+    """`network` (n,) indexes `networks`, -1 where it is unknown; those are left alone.
+
+    `subnets` are those of `networks`.
+    """
     space = _Space(columns, network, networks)
     usable = np.flatnonzero(network[columns.owner] >= 0)
     where, address = network[columns.owner[usable]], words(columns.address[usable])
-    subnets = Subnets.of(networks)
     cidr = subnets.around(where, address)
     for row in usable[cidr < 0].tolist():
         _outside(space, row, report)
@@ -119,7 +125,8 @@ def _check_twice(space: _Space, rows: NDArray[np.intp], report: Report) -> None:
     for again, first in repeats((address[:, 1], address[:, 0], vpc)):
         row, other = int(rows[again]), int(rows[first])
         document, holder = space.document(row), space.document(other)
-        whose = "this endpoint" if holder is document else seen_from(document, holder)
+        same = space.columns.owner[row] == space.columns.owner[other]
+        whose = "this endpoint" if same else seen_from(document, holder)
         message = f"address {space.address(row)} is that of {whose} too; {space.another(row)}"
         report.add(document, space.place(row), "NET1014", message)
 

@@ -156,8 +156,7 @@ def _within(vpc: Vpc, underlay: Sequence[tuple[int, int]]) -> Iterator[int]:
 
 def _check_names(columns: Columns, host: NDArray[np.int32], report: Report) -> None:
     """44 bits of a hash name the interfaces of a host; two of a kind would be one interface."""
-    digits = [int(interface_name(name)[2:], 16) for name in columns.names]
-    for row, first in repeats((np.array(digits, np.uint64), host)):
+    for row, first in repeats((columns.digest >> np.uint64(20), host)):
         document, other = columns.documents[row], columns.documents[first]
         message = (
             f"the interface name {interface_name(columns.names[row])}, a hash of the endpoint's, "

@@ -5,26 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from reconciler.manifest.document import Document
 from reconciler.manifest.problem import Finding
+from reconciler.model.columns import Columns, Rows, read_columns, take
 from reconciler.model.endpoints import read_endpoints
-from reconciler.model.hosts import read_hosts
-from reconciler.model.limits import check_endpoints, check_hosts, check_networks
-from reconciler.model.networks import read_networks, read_vpcs
-from reconciler.model.references import Targets, Unread, by_kind
+from reconciler.model.frame import Frame, read_frame
+from reconciler.model.references import Unread, by_kind, report_again
 from reconciler.model.report import Report
-from reconciler.model.roles import check_roles, may_bounce, may_divide
 from reconciler.model.topology import Topology
 
 NOTHING = Unread()
+ENDPOINT = "Endpoint"
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """`topology` is None if any finding is an error; findings are sorted by place."""
+    """`topology` is None if any finding is an error; findings are sorted by place.
+
+    `frame` and `columns` are what it was made of.
+    """
 
     topology: Topology | None
     findings: tuple[Finding, ...]
+    frame: Frame
+    columns: Columns
 
 
 def build(documents: Iterable[Document], unread: Unread = NOTHING) -> Built:
@@ -32,33 +38,28 @@ def build(documents: Iterable[Document], unread: Unread = NOTHING) -> Built:
 
     That something is missing which is `unread` is no finding; nothing is built if there is any.
     """
+    ordered = sorted(documents, key=lambda each: (each.path, each.index))
+    few = [each for each in ordered if each.kind != ENDPOINT]
+    return assemble(few, read_columns([each for each in ordered if each.kind == ENDPOINT]), unread)
+
+
+def assemble(few: Iterable[Document], columns: Columns, unread: Unread = NOTHING) -> Built:
+    """The same from the documents of all other kinds and the columns of endpoints; `columns` are
+    in the order of paths and documents."""
     report = Report()
-    kinds = by_kind(documents, report)
-    spaces = {
-        each.name: each.body["metadata"].get("labels", {}) for each in kinds.get("Namespace", ())
-    }
-
-    def targets(kind: str) -> Targets:
-        return Targets(kind, kinds.get(kind, ()), spaces, unread)
-
-    host_targets, vpc_targets, network_targets = map(targets, ("Host", "VPC", "Network"))
-    hosts = read_hosts(host_targets.documents, report)
-    vpcs = read_vpcs(vpc_targets.documents, report)
-    networks = read_networks(network_targets.documents, vpcs, vpc_targets, report)
-    if not unread.may_have_any("Host"):
-        check_roles(vpc_targets.documents, "dividers", may_divide, hosts, report)
-        check_roles(network_targets.documents, "bouncers", may_bounce, hosts, report)
-    endpoints, attachments = read_endpoints(
-        kinds.get("Endpoint", ()),
-        (hosts, host_targets),
-        (networks, network_targets),
-        vpcs,
-        report,
-    )
-    check_hosts(host_targets.documents, report)
-    check_networks(network_targets.documents, networks, vpcs, report)
-    check_endpoints(kinds.get("Endpoint", ()), endpoints, hosts, networks, report)
+    frame = read_frame(by_kind(few, report), unread, report)
+    columns = take(columns, _by_name(columns, report))
+    endpoints, attachments = read_endpoints(columns, frame, report)
     findings = tuple(sorted(report.findings))
-    if report.failed or unread:
-        return Built(None, findings)
-    return Built(Topology(hosts, vpcs, networks, attachments, endpoints), findings)
+    topology = Topology(frame.hosts, frame.vpcs, frame.networks, attachments, endpoints)
+    return Built(None if report.failed or unread else topology, findings, frame, columns)
+
+
+def _by_name(columns: Columns, report: Report) -> Rows:
+    """The rows sorted by name; reports, and leaves out, those whose name was given before."""
+    first: dict[str, int] = {}
+    for row, name in enumerate(columns.names):
+        other = first.setdefault(name, row)
+        if other != row:
+            report_again(columns.documents[row], columns.documents[other], report)
+    return np.array([first[name] for name in sorted(first)], np.intp)

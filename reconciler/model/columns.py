@@ -1,18 +1,22 @@
-"""Endpoint manifests -> Columns: what each document says by itself, with nothing looked up yet."""
+"""Endpoint manifests -> Columns: what each document says by itself, with nothing looked up yet.
+
+Columns of files are kept, cut and joined; of a document only its name and place remain.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reconciler.manifest.document import Document
 from reconciler.model.mac import parse_mac
-from reconciler.model.names import SALT, identity
+from reconciler.model.names import SALT, identity, interface_digest
 from reconciler.model.references import target_name
 from reconciler.model.report import qualified
 from reconciler.model.topology import MAPPED, AttachKind, Attachment
@@ -21,12 +25,43 @@ NO_MAC = bytes(6)
 LabelSet = tuple[str, str, tuple[tuple[str, str], ...]]  # namespace, salt, sorted labels
 
 
+Rows = NDArray[np.intp]
+Value = TypeVar("Value", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Places(Sequence[Document]):
+    """Endpoint documents without their bodies, made when a finding needs one."""
+
+    names: tuple[str, ...]
+    paths: tuple[str, ...]
+    file: NDArray[np.int32]  # (n,) index into paths
+    number: NDArray[np.int32]  # (n,) of the document in its file
+
+    def __len__(self) -> int:
+        """Number of endpoints."""
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, row: int) -> Document: ...
+    @overload
+    def __getitem__(self, row: slice) -> Sequence[Document]: ...
+    def __getitem__(self, row: int | slice) -> Document | Sequence[Document]:
+        """The document of a row."""
+        if isinstance(row, slice):
+            return [self[each] for each in range(*row.indices(len(self)))]
+        namespace, _, name = self.names[row].rpartition("/")
+        path, number = self.paths[int(self.file[row])], int(self.number[row])
+        return Document("Endpoint", namespace, name, path, number, {})
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
     """n endpoints with m addresses, in the order of `documents`; what repeats is numbered."""
 
-    documents: Sequence[Document]
+    documents: Places
     names: tuple[str, ...]
+    digest: NDArray[np.uint64]  # (n,) of the name; names.interface_name is its high 44 bits
     network: NDArray[np.int32]  # (n,) index into network_names
     network_names: tuple[tuple[str, str], ...]  # (qualified name, namespace of who asks)
     host: NDArray[np.int32]  # (n,) index into host_names
@@ -36,6 +71,7 @@ class Columns:
     label_sets: tuple[LabelSet, ...]
     attachment: NDArray[np.int32]  # (n,) index into attachments
     attachments: tuple[Attachment, ...]
+    spot: NDArray[np.uint64]  # (n,) digest of what the attachment claims on its host
     address: NDArray[np.uint8]  # (m, 16)
     owner: NDArray[np.int32]  # (m,) ascending index into the n endpoints
 
@@ -64,22 +100,30 @@ def read_columns(documents: Sequence[Document]) -> Columns:
     """The only loop over all endpoints that builds objects; it keeps none of them."""
     networks, hosts, labels, attachments = _Numbers(), _Numbers(), _Numbers(), _Numbers()
     names, macs, octets, counts = [], bytearray(), bytearray(), []
+    digests, spots, paths, numbers = [], [], _Numbers(), []
     for document in documents:
         spec, metadata = document.body["spec"], document.body["metadata"]
         name = qualified(document)
         names.append(name)
+        digests.append(interface_digest(name))
         networks.add((target_name(spec["network"], document.namespace), document.namespace))
         hosts.add(spec["host"])
         macs += parse_mac(spec["mac"]) if "mac" in spec else NO_MAC
         labels.add(_label_set(document.namespace, metadata))
-        attachments.add(_attachment(spec["attach"], name) if "attach" in spec else Attachment())
+        attachment = _attachment(spec["attach"], name) if "attach" in spec else Attachment()
+        attachments.add(attachment)
+        spots.append(_spot(attachment, name))
+        paths.add(document.path)
+        numbers.append(document.index)
         addresses = spec.get("addresses", ())
         counts.append(len(addresses))
         for text in addresses:
             octets += _octets(text)
+    known = tuple(names)
     return Columns(
-        documents,
-        tuple(names),
+        Places(known, tuple(paths.known), paths.column, np.array(numbers, np.int32)),
+        known,
+        np.array(digests, np.uint64),
         networks.column,
         tuple(networks.known),
         hosts.column,
@@ -89,9 +133,80 @@ def read_columns(documents: Sequence[Document]) -> Columns:
         tuple(labels.known),
         attachments.column,
         tuple(attachments.known),
+        np.array(spots, np.uint64),
         np.frombuffer(octets, np.uint8).reshape(-1, 16),
         np.repeat(np.arange(len(names), dtype=np.int32), counts),
     )
+
+
+def take(columns: Columns, rows: Rows) -> Columns:
+    """The columns of some rows, in the order in which they are given."""
+    begins = np.searchsorted(columns.owner, [rows, rows + 1])
+    counts = begins[1] - begins[0]
+    ends = np.cumsum(counts)
+    addresses = np.arange(ends[-1] if len(ends) else 0) + np.repeat(
+        begins[0] - ends + counts, counts
+    )
+    names = tuple(map(columns.names.__getitem__, rows.tolist()))
+    places = columns.documents
+    return replace(
+        columns,
+        documents=Places(names, places.paths, places.file[rows], places.number[rows]),
+        names=names,
+        digest=columns.digest[rows],
+        network=columns.network[rows],
+        host=columns.host[rows],
+        mac=columns.mac[rows],
+        labels=columns.labels[rows],
+        attachment=columns.attachment[rows],
+        spot=columns.spot[rows],
+        address=columns.address[addresses],
+        owner=np.repeat(np.arange(len(rows), dtype=np.int32), counts),
+    )
+
+
+def join(parts: Sequence[Columns]) -> Columns:
+    """All rows, one part after the other."""
+    nothing = read_columns(())
+    parts = (nothing, *parts)
+    names = tuple(name for part in parts for name in part.names)
+    file, paths = _renumber([(p.documents.file, p.documents.paths) for p in parts])
+    network, network_names = _renumber([(p.network, p.network_names) for p in parts])
+    host, host_names = _renumber([(p.host, p.host_names) for p in parts])
+    labels, label_sets = _renumber([(p.labels, p.label_sets) for p in parts])
+    attachment, attachments = _renumber([(p.attachment, p.attachments) for p in parts])
+    firsts = np.cumsum([0, *(len(p.names) for p in parts)]).astype(np.int32)
+    return Columns(
+        Places(names, paths, file, np.concatenate([p.documents.number for p in parts])),
+        names,
+        np.concatenate([p.digest for p in parts]),
+        network,
+        network_names,
+        host,
+        host_names,
+        np.concatenate([p.mac for p in parts]),
+        labels,
+        label_sets,
+        attachment,
+        attachments,
+        np.concatenate([p.spot for p in parts]),
+        np.concatenate([p.address for p in parts]),
+        np.concatenate([p.owner + first for p, first in zip(parts, firsts, strict=False)]),
+    )
+
+
+def _renumber(
+    parts: Sequence[tuple[NDArray[np.int32], tuple[Value, ...]]],
+) -> tuple[NDArray[np.int32], tuple[Value, ...]]:
+    """Columns that index values of their own, as one that indexes the distinct values in use."""
+    known: dict[Value, int] = {}
+    found = []
+    for column, values in parts:
+        used = np.flatnonzero(np.bincount(column, minlength=len(values)))
+        numbers = np.zeros(len(values), np.int32)
+        numbers[used] = [known.setdefault(values[each], len(known)) for each in used.tolist()]
+        found.append(numbers[column])
+    return np.concatenate(found), tuple(known)
 
 
 def _octets(text: str) -> bytes:
@@ -115,6 +230,18 @@ def _attachment(attach: Mapping[str, Any], name: str) -> Attachment:
     return Attachment(
         AttachKind.VETH, "" if netns == default else netns, veth.get("interface", "eth0")
     )
+
+
+def _spot(attachment: Attachment, name: str) -> int:
+    """64 bits: equal where two endpoints of a host cannot both have what they ask for.
+
+    (Routes of `host` attachments may go together, which the checks decide.)
+    """
+    claim = [attachment.kind, attachment.interface]
+    if attachment.kind is AttachKind.VETH:
+        claim.append(attachment.netns or default_netns(name))
+    octets = "\0".join(claim).encode()
+    return int.from_bytes(blake2b(octets, digest_size=8).digest(), "big")
 
 
 def default_netns(name: str) -> str:

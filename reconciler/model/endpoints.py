@@ -10,29 +10,26 @@ from numpy.typing import NDArray
 from reconciler.manifest.document import Document
 from reconciler.model.addresses import check_addresses
 from reconciler.model.attachments import check_attachments
-from reconciler.model.columns import Columns, read_columns
+from reconciler.model.columns import Columns
+from reconciler.model.frame import Frame
+from reconciler.model.limits import check_endpoints
 from reconciler.model.macs import macs
 from reconciler.model.references import Targets
 from reconciler.model.repeats import repeats
 from reconciler.model.report import Report, called
-from reconciler.model.topology import Attachment, Endpoints, Host, Network, Vpc
+from reconciler.model.topology import Attachment, Endpoints, Host
 
 
 def read_endpoints(
-    documents: Sequence[Document],
-    hosts: tuple[Sequence[Host], Targets],
-    networks: tuple[Sequence[Network], Targets],
-    vpcs: Sequence[Vpc],
-    report: Report,
+    columns: Columns, frame: Frame, report: Report
 ) -> tuple[Endpoints, tuple[Attachment, ...]]:
-    """Endpoints in the order of `documents`, and the distinct attachments; -1 where unknown."""
-    columns = read_columns(documents)
-    network = _find(columns, columns.network, columns.network_names, networks[1], report)
+    """Endpoints in the order of `columns`, and the distinct attachments; -1 where unknown."""
+    network = _find(columns, columns.network, columns.network_names, frame.network_targets, report)
     host_names = [(name, "") for name in columns.host_names]
-    host = _find(columns, columns.host, host_names, hosts[1], report)
-    _check_managed(columns, host, hosts[0], report)
-    check_addresses(columns, network, networks[0], report)
-    check_attachments(columns, network, host, networks[0], vpcs, hosts[0], report)
+    host = _find(columns, columns.host, host_names, frame.host_targets, report)
+    _check_managed(columns, host, frame.hosts, report)
+    check_addresses(columns, network, frame.networks, frame.subnets, report)
+    check_attachments(columns, network, host, frame.networks, frame.vpcs, frame.hosts, report)
     identity = _identities(columns, report)
     attachments = sorted(
         columns.attachments, key=lambda each: (each.kind, each.netns, each.interface)
@@ -43,12 +40,13 @@ def read_endpoints(
         columns.names,
         network,
         host,
-        macs(columns, network, networks[0], vpcs, report),
+        macs(columns, network, frame.networks, frame.vpcs, report),
         identity,
         rank[columns.attachment],
         columns.address,
         columns.owner,
     )
+    check_endpoints(columns.documents, endpoints, frame.hosts, frame.networks, report)
     return endpoints, tuple(attachments)
 
 

@@ -29,6 +29,11 @@ def identity(namespace: str, labels: Mapping[str, str], salt: str = "") -> int:
     return _number(_digest("identity", namespace, salt, *pairs))
 
 
+def interface_digest(endpoint: str) -> int:
+    """64 bits of "namespace/name"; the high 44 are the digits of `interface_name`."""
+    return int.from_bytes(_digest("interface", endpoint), "big")
+
+
 def interface_name(endpoint: str) -> str:
     """The host's side of an endpoint's veth, from "namespace/name": 13 bytes of the 15 allowed."""
     return f"rv{_digest('interface', endpoint).hex()[:11]}"

@@ -25,12 +25,17 @@ def by_kind(documents: Iterable[Document], report: Report) -> dict[str, tuple[Do
         known = kinds.setdefault(document.kind, {})
         first = known.setdefault(qualified(document), document)
         if first is not document:
-            message = (
-                f"{called(document)} is given twice, first in {first.path}; "
-                "remove one, or give it another name"
-            )
-            report.add(document, ("metadata", "name"), "REF1001", message)
+            report_again(document, first, report)
     return {kind: tuple(known[name] for name in sorted(known)) for kind, known in kinds.items()}
+
+
+def report_again(document: Document, first: Document, report: Report) -> None:
+    """Kind, namespace and name were given before."""
+    message = (
+        f"{called(document)} is given twice, first in {first.path}; "
+        "remove one, or give it another name"
+    )
+    report.add(document, ("metadata", "name"), "REF1001", message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,103 @@
+"""What is worked out from the change alone is, to the byte, what the whole commit means."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from reconciler.compile.host import compile_all
+from reconciler.compile.overview import Overview
+from reconciler.compile.state import HostName, HostState
+from reconciler.compile.update import touched, update
+from reconciler.manifest.schema import compile_schemas
+from reconciler.model.commit import read_commit
+from reconciler.model.follow import Delta, Memory, follow
+from reconciler.source.files import Snapshot
+from reconciler.source.package import schemas
+from tests.model.histories import History, snapshot
+
+VALIDATORS = compile_schemas(schemas())
+States = Mapping[HostName, HostState]
+
+
+def full(each: Snapshot) -> Snapshot:
+    return replace(each, files=tuple(map(each.full, each.files)))
+
+
+def updated(states: States, delta: Delta) -> States:
+    base = Overview.of(delta.new)
+    old, new = base.among(delta.old), base
+    hosts = delta.new.hosts
+    reached = [number for number in touched(old, new) if hosts[number].managed]
+    names = {HostName(hosts[number].name): number for number in reached}
+    return {
+        **states,
+        **{name: update(states[name], old, new, number) for name, number in names.items()},
+    }
+
+
+def exact(state: HostState) -> object:
+    """Everything, origins as well, which no comparison of states sees."""
+    tables = {
+        name: (table.keys.tobytes(), table.values.tobytes(), table.origins.tobytes())
+        for name, table in state.tables.items()
+    }
+    return tables, state.programs, state.links, state.interfaces, state.origins
+
+
+def walk(seed: int, commits: int) -> tuple[int, int, int]:
+    """How many commits of a history were followed by their change, built anew, or invalid."""
+    memory: Memory | None = None
+    states: States = {}
+    by_change = anew = invalid = 0
+    for each in History(seed).snapshots(commits):
+        whole = read_commit(full(each), schemas())
+        step = follow(each, VALIDATORS, memory)
+        assert step.problems == whole.problems
+        assert (step.memory is None) == (whole.topology is None)
+        if step.memory is None or whole.topology is None:
+            invalid += 1
+            continue
+        if step.delta is not None:
+            by_change += 1
+            states = updated(states, step.delta)
+        else:
+            anew += 1
+            assert step.topology is not None
+            states = compile_all(step.topology)
+        wanted = compile_all(whole.topology)
+        assert {name: exact(each) for name, each in states.items()} == {
+            name: exact(each) for name, each in wanted.items()
+        }
+        memory = step.memory
+    return by_change, anew, invalid
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_random_history_followed_by_its_changes_means_what_each_commit_means(seed: int) -> None:
+    walk(seed, 12)
+
+
+def test_most_commits_of_these_histories_are_followed_by_their_change() -> None:
+    counts = [walk(seed, 12) for seed in range(100, 106)]
+    by_change, anew, invalid = map(sum, zip(*counts, strict=True))
+    assert by_change > 20
+    assert anew > 5
+    assert invalid > 5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("thousand", range(3))
+def test_thousands_of_random_histories_mean_what_their_commits_mean(thousand: int) -> None:
+    for seed in range(1000 * (thousand + 1), 1000 * (thousand + 2)):
+        walk(seed, 12)
+
+
+def test_endpoint_that_moves_to_another_file_changes_nothing() -> None:
+    files = History(1).files
+    first = follow(snapshot("1", files), VALIDATORS)
+    files["c.yaml"] = [files["a.yaml"].pop()]
+    step = follow(snapshot("2", files), VALIDATORS, first.memory)
+    assert step.delta is not None
+    assert len(step.delta.old.endpoints) == len(step.delta.new.endpoints) == 0
