@@ -26,6 +26,7 @@ class Objects:
     def __init__(self, path: Callable[[str], Path]) -> None:
         self._path = path
         self._read: dict[str, bytes] = {}
+        self._digests: dict[str, str] = {}
 
     def elf(self, program: str) -> bytes:
         """The bytes of a program's object."""
@@ -42,7 +43,9 @@ class Objects:
 
     def digest(self, program: str) -> str:
         """128 bits of SHA-256 over a program's object, in hexadecimal."""
-        return hashlib.sha256(self.elf(program)).hexdigest()[:32]
+        if program not in self._digests:
+            self._digests[program] = hashlib.sha256(self.elf(program)).hexdigest()[:32]
+        return self._digests[program]
 
     def load(self, program: str, constants: bytes, maps: Mapping[str, Fd]) -> Fd:
         """Load a program on existing maps; the verifier's refusal is a BpfError with its log."""

@@ -9,6 +9,7 @@ import errno
 import ipaddress
 import socket
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from pyroute2 import IPRoute
 from pyroute2.ethtool.ioctl import EthtoolError, IoctlEthtool, NoSuchDevice
@@ -156,11 +157,22 @@ def _routes(route: rt.Socket, ifindex: int) -> tuple[Route, ...]:
     return tuple(sorted(found))
 
 
+class _Tool(IoctlEthtool):  # type: ignore[misc]  # pyroute2 has no types
+    """Asks only once what the features are called: half of the time, and one list per kernel."""
+
+    _names: ClassVar[list[str]] = []
+
+    def get_stringset(self, *arguments: Any, **named: Any) -> list[str]:
+        if not self._names:
+            self._names.extend(super().get_stringset(*arguments, **named))
+        return self._names
+
+
 class Features:
     """Offload features of an interface, by ethtool's ioctl in the current namespace."""
 
     def __init__(self, name: str) -> None:
-        self._tool = IoctlEthtool(name)
+        self._tool = _Tool(name)
         try:
             self._found = self._tool.get_features()
         except EthtoolError as error:
