@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reconciler.cli.common import emit
-from reconciler.cli.lab_view import by_vpc, counting, mark, matrix, show, table, wrong
+from reconciler.cli.lab_view import by_vpc, counting, mark, matrix, show, show_wrong, table
 from reconciler.lab import reach, repository
 from reconciler.lab.change import Change, choose_change
 from reconciler.lab.damage import damage_and_heal
@@ -40,10 +40,11 @@ def run(repo: str) -> bool:
     if not manifests.is_dir():
         raise LabError(f"there is no folder {manifests}; name one with --repo")
     began = time.monotonic()
+    print(f"{manifests} on this machine: a namespace per host, real packets, about a minute.")
     with locked(Places("demo-run")), terminated_as_interrupted():
         lab = Lab(NAME)
         if lab.down():
-            print("Removed what an earlier demo left behind.\n")
+            print("Removed what an earlier demo left behind.")
         demo = Demo(lab, manifests)
         try:
             demo.run()
@@ -145,9 +146,7 @@ class Demo:
         print("# reaches it   . is another tenant's and hears nothing   ! not as it must be\n")
         show(by_vpc(claims))
         self.claims.append(bool(claims) and all(each.holds for each in claims))
-        for each in claims:
-            if not each.holds:
-                print(f"! {wrong(each)}")
+        show_wrong(claims)
 
     def _transfer(self, came: Up) -> None:
         self._step("TCP between hosts, every byte compared")
@@ -198,22 +197,21 @@ class Demo:
 
     def _pings(self, done: Changed) -> Table:
         shown = table(
-            "", "ping every 10 ms", "sent", "lost", "of those, lost", "", "",
-            right=["sent", "lost", "of those, lost"],
+            "", "ping every 10 ms", "sent", "lost", "counted", "before that, lost", "",
+            right=["sent", "lost", "before that, lost"],
         )  # fmt: skip
-        for heard, since in (
-            (done.bystander, "whom the change does not concern"),
-            (done.added, "since its first answer"),
-            (done.moved, "since its new interface is up"),
+        for heard, since, before in (
+            (done.bystander, "all the time", False),
+            (done.moved, "since its new interface is up", True),
+            (done.added, "since its first answer", False),
         ):
-            good = heard.sent_since > 0 and heard.lost_since == 0
             shown.add_row(
                 f"{heard.source.name} to {heard.target.name}",
-                str(heard.sent),
-                str(heard.lost),
+                str(heard.sent_since),
                 str(heard.lost_since),
                 since,
-                self._claim(good),
+                str(heard.lost - heard.lost_since) if before else "",
+                self._claim(heard.sent_since > 0 and heard.lost_since == 0),
             )
         return shown
 
@@ -226,7 +224,8 @@ class Demo:
         shown.add_row(done.row, str(done.found), _milliseconds(done.seconds), self._claim(good))
         show(shown)
         print(
-            f"\nMeanwhile {change.asker.name} lost {done.ping.lost} of {done.ping.sent} pings to "
+            f"\nThe agent compares everything with the kernel every 10 s. "
+            f"Meanwhile {change.asker.name} lost {done.ping.lost} of {done.ping.sent} pings to "
             f"{target.name}, and {done.ping.lost_since} since the row was healed."
         )
         self.claims.append(done.ping.lost_since == 0 and done.ping.sent_since > 0)

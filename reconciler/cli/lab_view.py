@@ -16,6 +16,7 @@ from reconciler.lab.lab import HostStatus, Progress, Up
 from reconciler.lab.reach import Claim
 
 WIDE = 1000  # where no terminal says how wide it is, nothing is wrapped
+LISTED = 20  # unexpected claims
 MATRIX = 24  # endpoints; above, only what is unexpected is shown
 
 
@@ -127,9 +128,16 @@ def show_reach(claims: Sequence[Claim], endpoints: Sequence[Member]) -> None:
         show(matrix(claims, endpoints))
         print("# reaches it, . must not and does not, ! is not as it must be; columns as rows\n")
     show(by_vpc(claims))
-    for each in claims:
-        if not each.holds:
-            print(f"! {wrong(each)}")
+    show_wrong(claims)
+
+
+def show_wrong(claims: Sequence[Claim]) -> None:
+    """The claims that do not hold, the first of them."""
+    broken = [each for each in claims if not each.holds]
+    for each in broken[:LISTED]:
+        print(f"! {wrong(each)}")
+    if len(broken) > LISTED:
+        print(f"! and {len(broken) - LISTED} more; -o json has all")
 
 
 def wrong(claim: Claim) -> str:
