@@ -125,9 +125,10 @@ def make_directory(
         addresses[owner].append(unpacked(address.tobytes()))
     endpoints = []
     for number, name in enumerate(columns.names):
-        host = topology.hosts[columns.host[number]].name
-        if host not in host_netns:
-            continue
+        machine = topology.hosts[columns.host[number]]
+        host = machine.name
+        if host not in host_netns or not machine.managed:
+            continue  # behind a foreign host nobody here makes anything
         attachment = topology.attachments[columns.attachment[number]]
         vpc = topology.vpcs[topology.networks[columns.network[number]].vpc]
         inside = router.parent / (attachment.netns or name.replace("/", "."))
