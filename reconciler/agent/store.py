@@ -53,10 +53,10 @@ class Store:
         try:
             state = serial.load((self._folder / head["state"]).read_text())
             names = json.loads((self._folder / head["names"]).read_text())
-        except (OSError, KeyError, TypeError, ValueError) as error:
+            kinds = None if names is None else {k: frozenset(each) for k, each in names.items()}
+            return LastGood(head["revision"], state, kinds, head["applied"])
+        except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise StoreError(self._folder / LAST_GOOD, error) from error
-        kinds = None if names is None else {kind: frozenset(each) for kind, each in names.items()}
-        return LastGood(head["revision"], state, kinds, head["applied"])
 
     def save(self, good: LastGood) -> None:
         """Replace the last good state. Bodies are named by content: what did not change is kept."""

@@ -25,7 +25,9 @@ from reconciler.cli.here import (
 @click.command(name="agent")
 @here_options(REPOSITORY, PLACES)
 @click.option("--poll", type=float, metavar="SECONDS", help="Between looks at a remote; 0: never.")
-@click.option("--drift", type=float, metavar="SECONDS", help="Shortest time between checks for drift.")
+@click.option(
+    "--drift", type=float, metavar="SECONDS", help="Shortest time between checks for drift."
+)
 @click.option("--metrics", metavar="ADDRESS:PORT", help="Serve metrics over TCP as well.")
 @click.option("--trust", is_flag=True, help="Read the repository although another user owns it.")
 @click.option("--create-netns", is_flag=True, help="Make missing network namespaces, as labs want.")

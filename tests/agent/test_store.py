@@ -1,5 +1,6 @@
 """The last good state on disk, through serial form and crashes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,15 @@ def test_a_crash_before_the_head_is_replaced_leaves_the_old_state(
 def test_a_damaged_file_is_named(tmp_path: Path, good: LastGood, name: str) -> None:
     (damaged,) = (tmp_path / "state").glob(name)
     damaged.write_bytes(b"\0" * 100)
+    with pytest.raises(StoreError, match=r"last-good\.json"):
+        Store(tmp_path / "state").load()
+
+
+def test_a_file_that_lacks_something_is_named(tmp_path: Path, good: LastGood) -> None:
+    head = tmp_path / "state" / "last-good.json"
+    found = json.loads(head.read_bytes())
+    del found["applied"]
+    head.write_text(json.dumps(found))
     with pytest.raises(StoreError, match=r"last-good\.json"):
         Store(tmp_path / "state").load()
 
