@@ -61,14 +61,17 @@ class Remote:
 
     def fetch(self) -> None:
         """Take over all branches and tags, also where they went back; raises SourceError."""
-        with self._locked():
-            if self._copy.is_dir() and len(list(self._packs())) < _MAX_PACKS:
-                self._fetch_into(self._copy)
-                return
-            shutil.rmtree(self._new, ignore_errors=True)
-            self._fetch_into(self._new)
-            shutil.rmtree(self._copy, ignore_errors=True)
-            self._new.rename(self._copy)
+        try:
+            with self._locked():
+                if self._copy.is_dir() and len(list(self._packs())) < _MAX_PACKS:
+                    self._fetch_into(self._copy)
+                    return
+                shutil.rmtree(self._new, ignore_errors=True)
+                self._fetch_into(self._new)
+                shutil.rmtree(self._copy, ignore_errors=True)
+                self._new.rename(self._copy)
+        except OSError as error:
+            raise SourceError(f"the copy of {self._address}: {error}", again=True) from error
 
     def _packs(self) -> Iterator[Path]:
         return (self._copy / "objects" / "pack").glob("*.pack")
@@ -76,12 +79,8 @@ class Remote:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """No two processes fetch into one copy; what a killed one left behind is removed."""
-        try:
-            self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = self._lock.open("w")
-        except OSError as error:
-            raise SourceError(f"the copy of {self._address}: {error}", again=True) from error
-        with lock:
+        self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._lock.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for left in (*self._copy.rglob("*.lock"), *self._copy.glob("objects/pack/pack_git2_*")):
                 left.unlink(missing_ok=True)

@@ -51,6 +51,19 @@ def test_a_remote_by_file_is_fetched_and_watched(served: Path, tmp_path: Path) -
     assert repository.watch_path() == served / "net.git"
 
 
+def test_a_copy_that_cannot_be_put_in_place_is_a_problem_of_the_source(
+    served: Path, tmp_path: Path
+) -> None:
+    source = by_file(served, tmp_path / "cache")
+    fetched(source)
+    (copy,) = (tmp_path / "cache").glob("*.git")
+    shutil.rmtree(copy)
+    copy.write_text("in the way")
+    with pytest.raises(SourceError, match="the copy of") as caught:
+        fetched(source)
+    assert caught.value.again
+
+
 def test_a_new_commit_is_seen_after_the_next_fetch(served: Path, tmp_path: Path) -> None:
     repository = fetched(by_file(served, tmp_path / "cache"))
     first = repository.resolve()
