@@ -7,24 +7,24 @@ removes what is not wanted; `down` removes all that a lab of this name can have 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from reconciler.agent import store
 from reconciler.compile.state import HostName
 from reconciler.datapath.netlink import netns_exists
 from reconciler.datapath.pins import Pins, is_bpffs
-from reconciler.lab import mirror, netns, record, repository, traces
+from reconciler.lab import members, mirror, netns, record, repository, traces
 from reconciler.lab.agents import Agents, AgentView
-from reconciler.lab.directory import Directory, Member, make_directory
+from reconciler.lab.directory import Directory, Member
 from reconciler.lab.guests import guests, plug
 from reconciler.lab.layout import LabError, Layout, plan_underlay
 from reconciler.lab.places import BPFFS, RUN, Places
 from reconciler.lab.record import Record
-from reconciler.lab.repository import Followed, Head
+from reconciler.lab.repository import Followed
 from reconciler.lab.underlay import Underlay
 from reconciler.model.topology import Topology
+from reconciler.source.remote import Credentials
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 
@@ -39,6 +39,7 @@ class Wanted:
     hosts: tuple[str, ...] = ()
     mtu: int = 1500
     patience: float = 120.0  # seconds for the hosts to converge
+    credentials: Credentials = field(default_factory=Credentials)  # of a remote
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +108,23 @@ class Lab:
         with record.locked(self.places):
             known = record.load(self.places)
             self._make_folders()
-            followed = repository.follow(wanted.repository, wanted.branch, self.places)
+            followed = repository.follow(
+                wanted.repository, wanted.branch, wanted.credentials, self.places
+            )
             head = repository.read(followed, wanted.folder)
             layout = plan_underlay(head.topology.hosts)
             hosts = _choose(wanted.hosts, layout)
-            directory = self._directory(head, hosts)
+            directory = members.directory_of(self.places, head, hosts)
             old = set(known.hosts) if known else set()
             traces.refuse_foreign(self.places, directory, old)
-            wish = Record(followed.path, followed.branch, followed.url, wanted.folder, wanted.mtu)
+            wish = Record(
+                followed.path,
+                followed.branch,
+                followed.url,
+                wanted.folder,
+                wanted.mtu,
+                credentials=_named(wanted.credentials),
+            )
             wish.with_hosts(old | hosts).save(self.places)
             self._remove_hosts(old - hosts)
             wish = wish.with_hosts(hosts)
@@ -122,7 +132,7 @@ class Lab:
             self._save(directory)
             self._build(wish, layout, head.topology, directory, progress)
             if followed.url:
-                mirror.start(self.places, followed.url)
+                mirror.start(self.places)
             behind = self._converge(wish, layout, head.commit.id, wanted.patience, progress)
             self._prune(directory, old | hosts)
         return Up(wish, directory, layout, followed, tuple(behind))
@@ -173,16 +183,12 @@ class Lab:
         return there
 
     def directory(self) -> Directory:
-        """Who is in the lab, as of the newest commit that can be read."""
+        """Who is in the lab now (members.py)."""
         known = record.load(self.places)
         if known is None or not self.places.directory.exists():
             raise LabError(f"lab {self.places.name} is not up; `reconciler lab up REPO` starts it")
         kept = Directory.load(self.places.directory.read_text())
-        followed = Followed(known.path, known.branch)
-        with suppress(LabError):  # a commit with problems changes nothing on the hosts either
-            if repository.head(followed) != kept.commit:
-                return self._directory(repository.read(followed, known.folder), known.hosts)
-        return kept
+        return members.current(self.places, known, kept)
 
     def status(self) -> list[HostStatus]:
         """Every host as it is now, sorted by name."""
@@ -194,10 +200,6 @@ class Lab:
             up = sum(netns_exists(point.netns) for point in points)
             found.append(HostStatus(each, view, directory.commit, len(points), up))
         return found
-
-    def _directory(self, head: Head, hosts: Iterable[str]) -> Directory:
-        namespaces = {host: self.places.host_netns(host) for host in hosts}
-        return make_directory(head.commit.id, head.topology, namespaces, self.places.router)
 
     def _save(self, directory: Directory) -> None:
         store.replace(self.places.directory, directory.dump().encode(), durable=False)
@@ -223,6 +225,11 @@ class Lab:
         for each in traces.own_namespaces(self.places, hosts):
             if each not in wanted and each != self.places.router:
                 netns.remove(each)
+
+
+def _named(files: Credentials) -> dict[str, str]:
+    """The files that were given, by field."""
+    return {name: str(path) for name, path in asdict(files).items() if path}
 
 
 def _choose(asked: Sequence[str], layout: Layout) -> set[HostName]:

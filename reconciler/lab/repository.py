@@ -51,14 +51,17 @@ class ProblemsError(LabError):
         super().__init__(f"commit {commit[:12]} has problems:\n{lines}")
 
 
-def follow(text: str, branch: str, places: Places) -> Followed:
-    """What `text` names: a repository, a folder, a remote's address. LabError if none of them."""
+def follow(text: str, branch: str, files: Credentials, places: Places) -> Followed:
+    """What `text` names: a repository, a folder, a remote's address. LabError if none of them.
+
+    `files` are for a remote.
+    """
     try:
         address = parse_address(text)
     except SourceError as error:
         raise LabError(str(error)) from error
     if address.path is None:
-        return follow_remote(address.url, branch, places.copies)
+        return follow_remote(address.url, branch, files, places.copies)
     if is_repository(address.path):
         return follow_local(address.path, branch)
     if address.path.is_dir():
@@ -74,11 +77,11 @@ class Head:
     topology: Topology
 
 
-def read(followed: Followed, folder: str) -> Head:
-    """The newest commit; ProblemsError if it means nothing, LabError if it cannot be read."""
+def read(followed: Followed, folder: str, revision: str = "") -> Head:
+    """A commit, or the newest; ProblemsError if it means nothing, LabError if it is unreadable."""
     try:
         repository = _open(followed, folder)
-        commit = read_commit(repository.snapshot(repository.resolve()), schemas())
+        commit = read_commit(repository.snapshot(repository.resolve(revision)), schemas())
     except SourceError as error:
         raise LabError(str(error)) from error
     if commit.topology is None:
@@ -99,9 +102,9 @@ def _open(followed: Followed, folder: str) -> Repository:
     return Repository.open(GitSource(followed.path, followed.branch, folder, trusted=True))
 
 
-def follow_remote(url: str, branch: str, copies: Path) -> Followed:
+def follow_remote(url: str, branch: str, files: Credentials, copies: Path) -> Followed:
     """A copy of a remote, fetched now; the branch that HEAD names there if `branch` is ''."""
-    remote = Remote(parse_address(url), copies, Credentials())
+    remote = Remote(parse_address(url), copies, files)
     try:
         remote.fetch()
     except SourceError as error:
