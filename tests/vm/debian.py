@@ -28,7 +28,7 @@ mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=512000,cache=loose root /l
 mount -t tmpfs rw /rw; mkdir /rw/upper /rw/work
 mount -t overlay -o lowerdir=/lower,upperdir=/rw/upper,workdir=/rw/work root /new
 for each in proc sys dev; do mount --move /$each /new/$each; done
-for each in run tmp; do /bin/busybox mount -t tmpfs $each /new/$each; done
+/bin/busybox mount -t tmpfs run /new/run
 /bin/busybox mount -t bpf bpf /new/sys/fs/bpf
 /bin/busybox chroot /new /bin/sh -c 'ip link set lo up; cd {root} && {command}'
 echo "guest exit code: $?"
