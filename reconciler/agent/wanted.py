@@ -1,26 +1,31 @@
 """Source: where the wanted state of this host comes from: the newest commit, or a file.
 
-A commit is read and compiled once; what it means is kept until another commit is read.
+A commit is read and compiled once, from what is kept of the last valid one, at the cost of what
+changed. Now and then that is compared with the meaning of the whole commit.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from reconciler.agent.report import Phases
 from reconciler.compile import serial
-from reconciler.compile.host import UnknownHostError, compile_host
+from reconciler.compile.followed import Followed, follow_host
 from reconciler.compile.state import HostName, HostState
-from reconciler.manifest.problem import Severity
-from reconciler.model.commit import read_commit
-from reconciler.plan.guards import Inventory, inventory
+from reconciler.manifest.schema import compile_schemas
+from reconciler.model.follow import follow
+from reconciler.plan.guards import Inventory
 from reconciler.source.address import parse_address
 from reconciler.source.files import Snapshot
 from reconciler.source.git import GitSource, Repository, SourceError
 from reconciler.source.package import schemas
+
+LOG = logging.getLogger("reconciler.agent")
+CHECK_AFTER = 100  # commits followed by their changes; at the next round without a new commit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,12 +65,17 @@ class Source(Protocol):
 class RepositorySource:
     """The head of a branch, compiled for one host."""
 
-    def __init__(self, git: GitSource, host: HostName) -> None:
+    def __init__(self, git: GitSource, host: HostName, check_after: int = CHECK_AFTER) -> None:
         self._git = git
+        self._check_after = check_after
         self._opened: Repository | None = None
         self._host = host
-        self._schemas = schemas()
+        self._validators = compile_schemas(schemas())
         self._kept: Wanted | Invalid | None = None
+        self._snapshot: Snapshot | None = None  # of the last valid commit
+        self._followed: Followed | None = None
+        self._unchecked = 0
+        self.differences = 0  # found by comparing with whole commits; there should be none
 
     def newest(self) -> str:
         """See Source; only what was fetched is known."""
@@ -91,8 +101,10 @@ class RepositorySource:
         """See Source."""
         if self._kept is None or self._kept.revision != revision:
             with phases("snapshot"):
-                snapshot = self._repository().snapshot(revision)
+                snapshot = self._repository().survey(revision, self._snapshot)
             self._kept = self._mean(snapshot, phases)
+        elif self._unchecked >= self._check_after and isinstance(self._kept, Wanted):
+            self._check(phases)
         return self._kept
 
     def _repository(self) -> Repository:
@@ -102,21 +114,46 @@ class RepositorySource:
         return self._opened
 
     def _mean(self, snapshot: Snapshot, phases: Phases) -> Wanted | Invalid:
+        before = self._followed
         with phases("validate"):
-            commit = read_commit(snapshot, self._schemas)
-        errors = [each for each in commit.problems if each.severity is Severity.ERROR]
-        if commit.topology is None or errors:
-            return Invalid(snapshot.commit, tuple(map(str, commit.problems)))
+            step = follow(snapshot, self._validators, before.memory if before else None)
+        if step.memory is None:
+            return Invalid(snapshot.commit, tuple(map(str, step.problems)))
         with phases("compile"):
-            names = inventory(commit.documents)
-            try:
-                state = compile_host(commit.topology, self._host)
-            except UnknownHostError as error:
-                # The guards judge it: a commit that forgets a host must not empty it unasked.
-                hosts = names.get("Host", frozenset()) - {self._host}
-                nothing = HostState.empty(self._host)
-                return Wanted(snapshot.commit, nothing, {**names, "Host": hosts}, str(error))
-        return Wanted(snapshot.commit, state, names)
+            self._followed = follow_host(step, self._host, before)
+        self._unchecked += step.delta is not None
+        self._snapshot = snapshot
+        return self._wanted(snapshot.commit, self._followed)
+
+    def _wanted(self, commit: str, followed: Followed) -> Wanted:
+        names = followed.memory.names
+        if followed.missing:
+            # The guards judge it: a commit that forgets a host must not empty it unasked.
+            names = {**names, "Host": names.get("Host", frozenset()) - {self._host}}
+        return Wanted(commit, followed.state, names, followed.missing)
+
+    def _check(self, phases: Phases) -> None:
+        """Compile the whole commit, and let that win over what was worked out from changes."""
+        snapshot, followed = self._snapshot, self._followed
+        assert snapshot is not None
+        assert followed is not None
+        self._unchecked = 0
+        with phases("check"):
+            step = follow(snapshot, self._validators)
+            whole = None if step.memory is None else follow_host(step, self._host)
+        if whole is not None and whole.state == followed.state:
+            return
+        self.differences += 1
+        LOG.error(
+            "commit %s: its meaning as worked out from changes differs from that of the whole "
+            "commit, which is used instead; please report it",
+            snapshot.commit,
+        )
+        self._followed = whole
+        if whole is None:
+            self._kept = Invalid(snapshot.commit, tuple(map(str, step.problems)))
+        else:
+            self._kept = self._wanted(snapshot.commit, whole)
 
 
 class FileSource:

@@ -6,7 +6,7 @@ meant is allowed by forcing exactly the plan's digest; a full map is not a matte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from reconciler.abi.table import Table
@@ -16,7 +16,7 @@ from reconciler.plan import codes
 from reconciler.plan.diff import Change, Diff
 from reconciler.plan.steps import ItemStep, RowStep, Step
 
-Inventory = Mapping[str, frozenset[str]]  # kind -> "namespace/name" of each manifest
+Inventory = Mapping[str, Set[str]]  # kind -> "namespace/name" of each manifest
 
 
 @dataclass(frozen=True, slots=True)
