@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -33,6 +34,19 @@ def name_option(function: F) -> F:
         callback=_checked,
         help="Which lab; every other one has namespaces and pins of its own.",
     )(function)
+
+
+def remote_options(function: F) -> F:
+    """Files for a remote repository, passed as `ssh_key`, `known_hosts`, `token` and `ca`."""
+    for name, what in (
+        ("--ca", "Authorities of an https remote, besides the system's."),
+        ("--token", "The token of an https remote, as TOKEN or USER:TOKEN."),
+        ("--known-hosts", "Host keys of an ssh remote. [default: your own]"),
+        ("--ssh-key", "Private key of an ssh remote. [default: your ssh agent's]"),
+    ):
+        kind = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
+        function = click.option(name, type=kind, metavar="FILE", help=what)(function)
+    return function
 
 
 @click.group(name="lab")
@@ -82,6 +96,7 @@ def guarded() -> Iterator[None]:
     metavar="SECONDS",
     help="How long the hosts may take to converge.",
 )
+@remote_options
 def up(
     repository: str,
     name: str,
@@ -90,6 +105,7 @@ def up(
     hosts: str,
     mtu: int,
     patience: float,
+    **files: Path | None,
 ) -> int:
     """Bring up the hosts of a repository.
 
@@ -102,9 +118,10 @@ def up(
     """
     from reconciler.cli import lab_view
     from reconciler.lab.lab import Lab, Wanted
+    from reconciler.source.remote import Credentials
 
     chosen = tuple(each.strip() for each in hosts.split(",") if each.strip())
-    wanted = Wanted(repository, branch, folder, chosen, mtu, patience)
+    wanted = Wanted(repository, branch, folder, chosen, mtu, patience, Credentials(**files))
     with guarded():
         lab = Lab(name)
         with lab_view.counting() as count:
@@ -220,14 +237,13 @@ def status(name: str, output: str) -> int:
 
 @command.command(hidden=True)
 @name_option
-@click.argument("url")
-def mirror(name: str, url: str) -> None:
+def mirror(name: str) -> None:
     """Keep the copy of a remote repository up to date; started by `lab up`."""
     from reconciler.lab import mirror as work
     from reconciler.lab.places import Places
 
     with guarded():
-        work.run(Places(name), url, note)
+        work.run(Places(name), note)
 
 
 @command.command()

@@ -8,9 +8,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from reconciler.agent import store
 from reconciler.lab.layout import LabError
@@ -21,7 +21,8 @@ from reconciler.lab.places import RUN, Places
 class Record:
     """`path` and `branch` are what the agents follow, `url` what it is a copy of.
 
-    `hosts` are those that have, or are about to have, a namespace.
+    `credentials` names the files for the remote, by the fields of Credentials. `hosts` are those
+    that have, or are about to have, a namespace.
     """
 
     path: str
@@ -30,6 +31,7 @@ class Record:
     folder: str = ""
     mtu: int = 1500
     hosts: tuple[str, ...] = ()
+    credentials: Mapping[str, str] = field(default_factory=dict)
 
     def with_hosts(self, hosts: Iterable[str]) -> Record:
         """The same, of other hosts."""
