@@ -178,7 +178,7 @@ class Agent:
         except Exception as error:  # whatever it is, healing goes on
             LOG.exception("a round ended in an error that nobody foresaw; please report it")
             report = unforeseen(error, wakes, self._clock)
-        if wakes == (Wake.DRIFT,) and not report.enforced.changed:
+        if _only_looked(report):
             self._cost = self._clock.cpu() - before  # and whatever comes next need not wait
         else:
             self._ended = self._clock.monotonic()
@@ -218,3 +218,12 @@ class Agent:
             del self._timers[wake]
             found.append(Event(wake, now))
         return found
+
+
+def _only_looked(report: RoundReport) -> bool:
+    """Whether a round compared, and neither wrote nor read a commit."""
+    return (
+        report.wakes == (Wake.DRIFT,)
+        and not report.enforced.changed
+        and report.phases.keys().isdisjoint(("snapshot", "check"))
+    )

@@ -130,6 +130,19 @@ def test_looking_for_drift_takes_a_hundredth_of_a_core_at_most(machine: Machine)
     assert [at for at, _ in run(machine, more=51).rounds] == [0, 10, 30, 50]
 
 
+def test_what_reading_a_commit_takes_is_no_cost_of_looking_for_drift(machine: Machine) -> None:
+    once = machine.rounds.run
+
+    def costly(wakes: tuple[str, ...], ask: Ask, since: float | None) -> RoundReport:
+        report = once(wakes, ask, since)
+        machine.clock.spent += 5 if "snapshot" in report.phases else 0
+        return report
+
+    machine.rounds.run = costly  # type: ignore[method-assign, assignment]
+    unnoticed = At(5, Wake.NETNS, machine.network.push)
+    assert [at for at, _ in run(machine, unnoticed, more=25.5).rounds] == [0, 10, 20, 30]
+
+
 def test_a_push_does_not_wait_after_a_look_for_drift(machine: Machine) -> None:
     ran = run(machine, At(10.01, Wake.REF, machine.network.push))
     assert ran.rounds[1:] == [(10, ("drift",)), (10.01, ("ref",))]
