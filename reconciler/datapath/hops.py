@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 
 from reconciler.datapath import rtnetlink as rt
 
-_STALE, _RESOLVING = 0x04, 0x01
+_STALE, _RESOLVING, _FAILED = 0x04, 0x01, 0x20
 _AT_ONCE = 64  # requests a datagram: their answers fit the socket's buffer
 
 
@@ -31,6 +31,7 @@ class Neighbour:
     mac: bytes
     stale: bool = False
     resolving: bool = False
+    failed: bool = False
 
 
 def find_ways(route: rt.Socket, addresses: Iterable[IPv4Address]) -> dict[IPv4Address, Way]:
@@ -59,7 +60,7 @@ def find_neighbours(route: rt.Socket) -> dict[tuple[int, IPv4Address], Neighbour
         mac = fields.get(rt.NDA_LLADDR, b"") if state & rt.VALID else b""
         if rt.NDA_DST in fields:
             found[ifindex, IPv4Address(fields[rt.NDA_DST])] = Neighbour(
-                mac, bool(state & _STALE), bool(state & _RESOLVING)
+                mac, bool(state & _STALE), bool(state & _RESOLVING), bool(state & _FAILED)
             )
     return found
 
@@ -80,24 +81,30 @@ def resolve(route: rt.Socket, wanted: Iterable[Way]) -> None:
 
 
 def next_hops(
-    addresses: Iterable[IPv4Address], uplinks: Mapping[int, str]
+    addresses: Iterable[IPv4Address], uplinks: Mapping[int, str], known_before: dict[Way, bytes]
 ) -> dict[IPv4Address, tuple[bytes, str]]:
     """(MAC, uplink) of each address whose way out is an uplink and whose next hop is known.
 
     `uplinks` are names by interface index. What is not known, or was not confirmed for a while, the
-    kernel is asked to look up; the answer is an event.
+    kernel is asked to look up; the answer is an event. It forgets neighbours that the stack does
+    not use: until it says that one does not answer, its MAC is that of `known_before`, which this
+    replaces.
     """
     with rt.Socket() as route:
         ways = {
             to: way for to, way in find_ways(route, addresses).items() if way.ifindex in uplinks
         }
         neighbours = find_neighbours(route) if ways else {}
-        found, unsure = {}, set()
+        found, unsure, macs = {}, set(), {}
         for address, way in ways.items():
             known = neighbours.get((way.ifindex, way.gateway), Neighbour(b""))
-            if len(known.mac) == 6:
-                found[address] = (known.mac, uplinks[way.ifindex])
+            mac = known.mac or (b"" if known.failed else known_before.get(way, b""))
+            if len(mac) == 6:
+                macs[way] = mac
+                found[address] = (mac, uplinks[way.ifindex])
             if known.stale or not (known.mac or known.resolving):
                 unsure.add(way)
         resolve(route, unsure)
+    known_before.clear()
+    known_before.update(macs)
     return found

@@ -1,7 +1,8 @@
 """KernelDatapath: one host of this kernel, in the network namespace of the calling thread.
 
 Reads maps, links and interfaces into a HostState, and carries plans out on them. It keeps nothing
-that it could not read again, but for the tables as it knew them last, which saves a second read.
+that it could not read again, but for the tables as it knew them last, which saves a second read,
+and the MACs of next hops, which the kernel forgets now and then.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from reconciler.datapath.apply import (
     check_capacity,
 )
 from reconciler.datapath.devices import Devices
-from reconciler.datapath.hops import next_hops
+from reconciler.datapath.hops import Way, next_hops
 from reconciler.datapath.links import Links
 from reconciler.datapath.maps import Maps
 from reconciler.datapath.netlink import NetDevice, attempting, net_devices
@@ -66,6 +67,7 @@ class KernelDatapath:
         self._devices = Devices(host, self._pins, self._config.netns, self._config.create_netns)
         self._objects = Objects(self._config.object_path)
         self._known: dict[str, Known] = {}  # live tables, without origins
+        self._macs: dict[Way, bytes] = {}  # of next hops
 
     def facts(self, desired: HostState) -> Facts:
         """See Datapath. Next hops that are not known yet are looked up meanwhile."""
@@ -196,7 +198,7 @@ class KernelDatapath:
         names = {found[name].ifindex: name for name in uplinks if name in found}
         if not names or not len(others):
             return {}
-        hops = next_hops((IPv4Address(each) for each in others.tolist()), names)
+        hops = next_hops((IPv4Address(each) for each in others.tolist()), names, self._macs)
         return {address: NextHop(mac, uplink) for address, (mac, uplink) in hops.items()}
 
     def _reset_counters(self, plan: Plan, maps: Maps) -> None:

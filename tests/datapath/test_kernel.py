@@ -361,6 +361,17 @@ def test_the_kernel_is_asked_for_next_hops_that_it_does_not_know(world: KernelWo
     wait_until(lambda: world.datapath.facts(desired).next_hops[there].mac[-1] == 7)
 
 
+def test_a_next_hop_that_the_kernel_forgets_stays_until_it_does_not_answer(
+    world: KernelWorld,
+) -> None:
+    desired, away = world.wanted(others=2), IPv4Address("172.31.0.2")
+    before = world.datapath.facts(desired).next_hops
+    world.place.ip("host", "neigh", "del", str(away), "dev", UPLINK)
+    assert world.datapath.facts(desired).next_hops == before
+    wait_until(lambda: away not in world.datapath.facts(desired).next_hops)
+    assert away not in world.datapath.facts(desired).next_hops
+
+
 def test_a_gateway_is_the_next_hop_of_what_lies_behind_it(world: KernelWorld) -> None:
     place = world.place
     place.ip("host", *"route add 172.31.0.2/32 via 172.31.0.40".split())
