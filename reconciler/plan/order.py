@@ -2,7 +2,7 @@
 
 A plan stopped after any write leaves no entry that refers to a missing one: what is referred to is
 created before what refers to it, and deletions come last, what refers before what is referred to.
-Across hosts there is no order (DESIGN.md, rule 7).
+Across hosts there is no order.
 """
 
 from __future__ import annotations
