@@ -224,8 +224,7 @@ class Demo:
         shown.add_row(done.row, str(done.found), _milliseconds(done.seconds), self._claim(good))
         show(shown)
         print(
-            f"\nThe agent compares everything with the kernel every 10 s. "
-            f"Meanwhile {change.asker.name} lost {done.ping.lost} of {done.ping.sent} pings to "
+            f"\nMeanwhile {change.asker.name} lost {done.ping.lost} of {done.ping.sent} pings to "
             f"{target.name}, and {done.ping.lost_since} since the row was healed."
         )
         self.claims.append(done.ping.lost_since == 0 and done.ping.sent_since > 0)
