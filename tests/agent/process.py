@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,9 +14,9 @@ from pyroute2 import IPRoute
 
 from reconciler.agent import client
 from tests.agent.network import Network
+from tests.cli.command import PROGRAM, Done, reconciler
 from tests.datapath.place import NETNS, Place, entered
 
-PROGRAM = Path(sys.executable).parent / "reconciler"
 PATIENCE = 60.0  # seconds; only a failure waits so long
 
 Status = Mapping[str, Any]
@@ -85,9 +84,10 @@ class Host:
             self.end(signal.SIGKILL)
         self.process = None
 
-    def run(self, verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    def run(self, verb: str, *arguments: str | Path) -> Done:
         """One of the verbs on this host; the caller looks at the exit code."""
-        return run(*verb.split(), "--config", self.config, *arguments)
+        words = (*verb.split(), "--config", self.config, *arguments)
+        return reconciler(*map(str, words), cwd=self._folder)
 
     def status(self) -> Status:
         """What the agent says of itself; {} if it does not answer."""
@@ -137,12 +137,6 @@ def somewhere(folder: Path) -> Iterator[Host]:
                 host.clear()
     finally:
         place.clear()
-
-
-def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """The command; the caller looks at the exit code."""
-    command = [PROGRAM, *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
 def condition(found: Status, kind: str) -> str:

@@ -16,7 +16,8 @@ from reconciler.agent import client
 from reconciler.compile import serial
 from reconciler.plan.diff import diff
 from tests.agent.network import git
-from tests.agent.process import Host, condition, ready, run, somewhere
+from tests.agent.process import Host, condition, ready, somewhere
+from tests.cli.command import reconciler
 from tests.datapath.place import NETNS, entered
 
 
@@ -250,10 +251,15 @@ def test_apply_without_an_agent_runs_one_round_itself(host: Host) -> None:
     assert host.run("plan", "--detailed-exitcode").returncode == 0
 
 
+def compile_to(path: Path, host: Host, name: str) -> None:
+    """What the verb `compile` says a host should hold."""
+    repo = ("--repo", str(host.network.bare), "--host", name)
+    path.write_text(reconciler("compile", *repo, cwd=path.parent).stdout)
+
+
 def test_a_state_from_a_file_is_applied_as_a_commit_is(host: Host, tmp_path: Path) -> None:
     state = tmp_path / "state.json"
-    compiled = run("compile", "--repo", host.network.bare, "--host", host.place.host)
-    state.write_text(compiled.stdout)
+    compile_to(state, host, host.place.host)
     done = host.run("apply", "--from", state)
     assert done.returncode == 0, done.stderr
     assert host.interfaces() == {"shop/web-1", "shop/web-2"}
@@ -263,8 +269,7 @@ def test_a_state_from_a_file_is_applied_as_a_commit_is(host: Host, tmp_path: Pat
 
 def test_a_state_of_another_host_is_refused(host: Host, tmp_path: Path) -> None:
     state = tmp_path / "state.json"
-    compiled = run("compile", "--repo", host.network.bare, "--host", "far-1")
-    state.write_text(compiled.stdout)
+    compile_to(state, host, "far-1")
     done = host.run("apply", "--from", state)
     assert done.returncode == 1
     assert "far-1" in done.stderr
