@@ -56,11 +56,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(min(length, BODY_LIMIT)) or b"{}")
+            body = json.loads(self.rfile.read(max(0, min(length, BODY_LIMIT))) or b"{}")
             force = body.get("force", "")
             if not isinstance(force, str):
                 raise TypeError("force is not a text")
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             self._refuse(HTTPStatus.BAD_REQUEST, f'{error}; {{"force": "DIGEST"}} expected')
             return
         self._send_json(self._listener.answers.apply(force))
@@ -118,7 +118,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop accepting at once; requests that are being answered are finished."""
+        """Stop accepting at once; requests that are being answered end with the process."""
         self._open = False
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread

@@ -55,6 +55,20 @@ def test_a_request_carries_the_digest_to_force(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("server")
+@pytest.mark.parametrize(
+    ("length", "body", "answer"), [(-1, b"", b"200"), (60000, b"[" * 60000, b"400")]
+)
+def test_a_length_or_depth_out_of_the_ordinary_is_answered(
+    tmp_path: Path, length: int, body: bytes, answer: bytes
+) -> None:
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(5)
+        asking.connect(str(tmp_path / client.SOCKET))
+        asking.sendall(b"POST /apply HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % length + body)
+        assert asking.recv(100).split()[1] == answer
+
+
+@pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("body", [{"force": 7}, ["force"]])
 def test_a_malformed_request_is_refused_with_what_would_be_right(tmp_path: Path, body: Any) -> None:
     with pytest.raises(ValueError, match="DIGEST"):
