@@ -16,21 +16,31 @@ from reconciler.datapath.protocol import Traffic
 PREFIX = "reconciler_"
 
 
-def exposition(document: Mapping[str, Any], traffic: Traffic | None) -> bytes:
-    """The page. `traffic` None: the data plane's counters cannot be read, and are left out."""
+def exposition(document: Mapping[str, Any], traffic: Traffic | None, differences: int = 0) -> bytes:
+    """The page. `traffic` None: the data plane's counters cannot be read, and are left out.
+
+    `differences` is how often a whole commit gave another state than the followed changes.
+    """
     registry = CollectorRegistry()
-    registry.register(_Page(document, traffic))
+    registry.register(_Page(document, traffic, differences))
     return generate_latest(registry)
 
 
 class _Page(Collector):
-    def __init__(self, document: Mapping[str, Any], traffic: Traffic | None) -> None:
-        self._document, self._traffic = document, traffic
+    def __init__(
+        self, document: Mapping[str, Any], traffic: Traffic | None, differences: int
+    ) -> None:
+        self._document, self._traffic, self._differences = document, traffic, differences
 
     def collect(self) -> Iterable[Metric]:
         """Called by generate_latest."""
         yield from _agent(self._document)
         yield from _rounds(self._document)
+        yield _counter(
+            "compile_differences",
+            "Whole commits that gave another state than their changes; there should be none.",
+            self._differences,
+        )
         if self._traffic is not None:
             yield from _traffic(self._traffic)
 

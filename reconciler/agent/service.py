@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler import __version__
+from reconciler.agent.blobs import BlobCache
 from reconciler.agent.clock import Clock
 from reconciler.agent.config import Config
 from reconciler.agent.fetch import Fetcher
@@ -25,7 +26,7 @@ from reconciler.agent.round import Rounds
 from reconciler.agent.server import Answers, Server
 from reconciler.agent.shared import SharedDatapath
 from reconciler.agent.status import Status, stamp
-from reconciler.agent.store import STATUS, Store
+from reconciler.agent.store import CACHE, STATUS, Store
 from reconciler.agent.store import replace as replace_file
 from reconciler.agent.wakes import Wake, WakeQueue
 from reconciler.agent.wanted import RepositorySource
@@ -72,7 +73,9 @@ class Service:
         self._datapath = SharedDatapath(datapath)
         self._wakes = WakeQueue(clock)
         self._stopping = False
-        self._source = RepositorySource(config.git_source, config.host)
+        self._source = RepositorySource(
+            config.git_source, config.host, BlobCache(config.state_dir / CACHE)
+        )
         self._status = Status(_identity(config, clock), _history(config.run_dir))
         # Made after each round and never changed: other threads read it.
         self._document = self._status.document()
@@ -152,7 +155,7 @@ class Service:
     def _metrics(self) -> bytes:
         from reconciler.agent.metrics import exposition
 
-        return exposition(self._document, self._traffic())
+        return exposition(self._document, self._traffic(), self._source.differences)
 
     def _traffic(self) -> Traffic | None:
         try:

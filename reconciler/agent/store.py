@@ -23,6 +23,7 @@ LAST_GOOD = "last-good.json"
 FORCED = "forced.json"
 STATUS = "status.json"  # in the run folder
 COPIES = "copies"  # of remote repositories; reconciler.source fills it
+CACHE = "cache"  # what files of commits mean; see blobs.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,8 @@ class Store:
         """Forget everything, copies of repositories as well. Twice is once."""
         for path in self._folder.glob("*.json*"):
             path.unlink(missing_ok=True)
-        shutil.rmtree(self._folder / COPIES, ignore_errors=True)
+        for name in (COPIES, CACHE):
+            shutil.rmtree(self._folder / name, ignore_errors=True)
         with suppress(OSError):  # somebody else keeps something in it, or it is gone
             self._folder.rmdir()
 

@@ -17,7 +17,7 @@ from reconciler.compile import serial
 from reconciler.compile.followed import Followed, follow_host
 from reconciler.compile.state import HostName, HostState
 from reconciler.manifest.schema import compile_schemas
-from reconciler.model.follow import follow
+from reconciler.model.follow import Kept, follow
 from reconciler.plan.guards import Inventory
 from reconciler.source.address import parse_address
 from reconciler.source.files import Snapshot
@@ -65,9 +65,15 @@ class Source(Protocol):
 class RepositorySource:
     """The head of a branch, compiled for one host."""
 
-    def __init__(self, git: GitSource, host: HostName, check_after: int = CHECK_AFTER) -> None:
+    def __init__(
+        self,
+        git: GitSource,
+        host: HostName,
+        cache: Kept | None = None,
+        check_after: int = CHECK_AFTER,
+    ) -> None:
         self._git = git
-        self._check_after = check_after
+        self._cache, self._check_after = cache, check_after
         self._opened: Repository | None = None
         self._host = host
         self._validators = compile_schemas(schemas())
@@ -116,7 +122,9 @@ class RepositorySource:
     def _mean(self, snapshot: Snapshot, phases: Phases) -> Wanted | Invalid:
         before = self._followed
         with phases("validate"):
-            step = follow(snapshot, self._validators, before.memory if before else None)
+            step = follow(
+                snapshot, self._validators, before.memory if before else None, self._cache
+            )
         if step.memory is None:
             return Invalid(snapshot.commit, tuple(map(str, step.problems)))
         with phases("compile"):

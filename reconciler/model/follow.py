@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,9 +72,26 @@ class Step:
     delta: Delta | None = None
 
 
-def follow(snapshot: Snapshot, validators: Validators, memory: Memory | None = None) -> Step:
+class Kept(Protocol):
+    """Parts by blob, kept somewhere for those who have no memory yet."""
+
+    def get(self, blob: str, is_json: bool) -> Part | None:
+        """What a file of these bytes holds, if it is known."""
+        ...
+
+    def put(self, blob: str, is_json: bool, part: Part) -> None:
+        """Keep it."""
+        ...
+
+
+def follow(
+    snapshot: Snapshot,
+    validators: Validators,
+    memory: Memory | None = None,
+    kept: Kept | None = None,
+) -> Step:
     """`memory` is that of any earlier commit. Raises what `snapshot.fetch` does."""
-    held = _hold(snapshot, validators, memory)
+    held = _hold(snapshot, validators, memory, kept)
     if memory is not None and memory.claims is not None:
         changed = _changes(memory, held)
         step = _advance(snapshot.commit, memory, held, *changed) if changed else None
@@ -82,7 +100,9 @@ def follow(snapshot: Snapshot, validators: Validators, memory: Memory | None = N
     return _anew(snapshot, held)
 
 
-def _hold(snapshot: Snapshot, validators: Validators, memory: Memory | None) -> Held:
+def _hold(
+    snapshot: Snapshot, validators: Validators, memory: Memory | None, kept: Kept | None
+) -> Held:
     """The part of every file, read where its bytes are new."""
     before = memory.held if memory else {}
     blobs: dict[tuple[str, bool], Part] | None = None
@@ -94,7 +114,7 @@ def _hold(snapshot: Snapshot, validators: Validators, memory: Memory | None) -> 
             continue
         if blobs is None:
             blobs = {(blob, _is_json(path)): part for path, (blob, part) in before.items()}
-        held[file.path] = file.blob, _read(snapshot, file, validators, blobs, known)
+        held[file.path] = file.blob, _read(snapshot, file, validators, blobs, known, kept)
     return held
 
 
@@ -104,14 +124,19 @@ def _read(
     validators: Validators,
     blobs: Mapping[tuple[str, bool], Part],
     known: tuple[str, Part] | None,
+    kept: Kept | None,
 ) -> Part:
     if file.refused:
         return refused_part(file.refused)
     is_json = _is_json(file.path)
     part = blobs.get((file.blob, is_json))
+    if part is None and kept is not None:
+        part = kept.get(file.blob, is_json)
     if part is None:
         data = snapshot.bytes_of(file)
         part = read_part(data, is_json, validators, known[1] if known else None)
+        if kept is not None:
+            kept.put(file.blob, is_json, part)
     return part
 
 

@@ -25,7 +25,7 @@ def network(tmp_path: Path) -> Network:
 
 
 def source(network: Network, check_after: int = 100) -> RepositorySource:
-    return RepositorySource(GitSource(str(network.bare)), HOST, check_after)
+    return RepositorySource(GitSource(str(network.bare)), HOST, check_after=check_after)
 
 
 def read(source: RepositorySource) -> tuple[Wanted | Invalid, set[str]]:
