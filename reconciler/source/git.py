@@ -20,7 +20,7 @@ from reconciler.source.files import Snapshot
 from reconciler.source.remote import HEAD, Credentials, Remote
 from reconciler.source.tree import list_files, read_blob
 
-__all__ = ["GitSource", "Repository", "SourceError", "moves_a_ref"]
+__all__ = ["GitSource", "Repository", "SourceError"]
 
 # Whether libgit2 checks who owns a repository is a setting of the whole process.
 _owner_check = threading.Lock()
@@ -137,7 +137,7 @@ class Repository:
 
     def watch_path(self) -> Path | None:
         """The folder below which something changes when a ref of a repository on this machine
-        moves (see `moves_a_ref`); None for a repository elsewhere."""
+        moves; None for a repository elsewhere."""
         if self._address.path is None:
             return None
         with _owners(self._source.trusted):
@@ -153,17 +153,6 @@ class Repository:
             yield repository
         finally:
             repository.free()
-
-
-def moves_a_ref(path: Path, changed: Path) -> bool:
-    """Whether a change of the file `changed` below the watched `path` may move a ref."""
-    try:
-        steps = changed.relative_to(path).parts
-    except ValueError:
-        return False
-    if not steps or steps[-1].endswith(".lock"):
-        return False
-    return steps[0] in ("refs", "packed-refs", "worktrees") or steps[-1] == "HEAD"
 
 
 @contextmanager

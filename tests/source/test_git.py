@@ -9,7 +9,8 @@ from pathlib import Path
 import pygit2
 import pytest
 
-from reconciler.source.git import GitSource, Repository, SourceError, moves_a_ref
+from reconciler.agent.watch import repository_folders
+from reconciler.source.git import GitSource, Repository, SourceError
 from tests.source.repositories import WHO, commit, create
 
 
@@ -215,6 +216,15 @@ def test_a_ref_that_moves_changes_a_file_that_counts(work: Path, change: list[st
     git(work, *change)
     changed = {path for path, stamp in stamps(watched).items() if before.get(path) != stamp}
     assert any(moves_a_ref(watched, path) for path in changed)
+
+
+def moves_a_ref(watched: Path, path: Path) -> bool:
+    """Whether the agent's watch counts a change of `path`."""
+    return any(
+        (path.parent == each.path or (each.recursive and path.is_relative_to(each.path)))
+        and each.relevant(path.name)
+        for each in repository_folders(watched, lambda: None)
+    )
 
 
 def stamps(folder: Path) -> dict[Path, tuple[int, int]]:
