@@ -6,13 +6,14 @@ with a veth to its bridge.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import socket
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from pyroute2 import IPRoute
+from pyroute2 import IPRoute, NetlinkError
 from pyroute2.ethtool.ioctl import IoctlEthtool
 
 from reconciler.datapath.netlink import inside
@@ -60,7 +61,7 @@ class Underlay:
         wanted |= {cable.port for cable in layout.cables if cable.host in self.hosts}
         for link in router.get_links():
             if link.get("ifname") not in wanted and link.get("ifname").startswith((BRIDGE, PORT)):
-                router.link("del", index=link["index"])
+                _delete(router, link["index"])
 
     def _bridge(self, segment: Segment) -> None:
         """The segment's switch, up and with the router's address in it."""
@@ -106,7 +107,7 @@ def _new_cable(
 ) -> None:
     """Make the veth pair, in place of one whose other end is gone."""
     if port is not None:
-        router.link("del", index=port)
+        _delete(router, port)
     elif present:
         raise LabError(
             f"host {cable.host}: its namespace already has an interface {cable.interface}; "
@@ -114,6 +115,15 @@ def _new_cable(
         )
     peer = {"ifname": cable.interface, "net_ns_fd": str(namespace)}
     router.link("add", ifname=cable.port, kind="veth", peer=peer)
+
+
+def _delete(route: IPRoute, index: int) -> None:
+    """A veth also goes by itself, a moment after the namespace of its other end was removed."""
+    try:
+        route.link("del", index=index)
+    except NetlinkError as error:
+        if error.code != errno.ENODEV:
+            raise
 
 
 def _lookup(route: IPRoute, name: str) -> int | None:
