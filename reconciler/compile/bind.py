@@ -200,7 +200,7 @@ def _sized(ends: Iterable[Interface], absent: set[str], facts: Facts) -> Iterabl
     for each in ends:
         if each.name in absent:
             continue
-        if each.kind is InterfaceKind.VETH:
+        if each.kind is not InterfaceKind.EXISTING:
             yield replace(each, mtu=mtu)
         else:
             yield each

@@ -1,4 +1,4 @@
-"""The interfaces of a host's endpoints: what a veth's end looks like inside, or whose it is."""
+"""The interfaces of a host's endpoints: a veth's end as it looks inside, or whose a device is."""
 
 from __future__ import annotations
 
@@ -31,6 +31,14 @@ def _interface(overview: Overview, endpoint: int, addresses: list[Address]) -> I
     if attachment.kind is AttachKind.INTERFACE:
         return Interface(
             attachment.interface, name, InterfaceKind.EXISTING, vpc.vni, network.number
+        )
+    if attachment.kind is AttachKind.TAP:
+        return Interface(
+            attachment.interface or interface_name(name),
+            name,
+            InterfaceKind.TAP,
+            vpc.vni,
+            network.number,
         )
     placed = [(address, *_around(network, address)) for address in addresses]
     if attachment.kind is AttachKind.HOST:

@@ -26,9 +26,10 @@ class AttachMode(StrEnum):
 
 
 class InterfaceKind(StrEnum):
-    """Who makes an endpoint's interface: we a veth pair, or somebody else."""
+    """Who makes an endpoint's interface: we a veth pair or a tap, or somebody else."""
 
     VETH = "veth"
+    TAP = "tap"
     EXISTING = "existing"
 
 
@@ -42,7 +43,8 @@ class Route:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Interface:
-    """An endpoint's interface. Existing ones have only `name`, `endpoint`, `vni` and `network`.
+    """An endpoint's interface. Existing ones have only `name`, `endpoint`, `vni` and `network`,
+    taps an `mtu` besides.
 
     `name` is the host's side, at most 15 bytes. `netns` is the namespace of the peer: a name under
     the runtime's netns folder, an absolute path, or '' for the host's own (attach: {host: true}).

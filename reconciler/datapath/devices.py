@@ -1,4 +1,4 @@
-"""Interfaces of endpoints: ours are veth pairs, made, repaired, read back and removed.
+"""Interfaces of endpoints: ours are veth pairs and taps, made, repaired, read back and removed.
 
 An interface's alias says that it is ours, a note beside the pins whose it is. Interfaces that exist
 already are only read. What cannot be made yet is waiting: its namespace may appear any time.
@@ -16,7 +16,7 @@ from typing import Any
 from pyroute2 import IPRoute, NetlinkError
 
 from reconciler.compile.state import Interface, InterfaceKind
-from reconciler.datapath import peers
+from reconciler.datapath import peers, taps
 from reconciler.datapath import rtnetlink as rt
 from reconciler.datapath.errors import HostError, TransientError
 from reconciler.datapath.netlink import (
@@ -35,6 +35,7 @@ from reconciler.datapath.netlink import (
 from reconciler.datapath.pins import Noted, Pins
 
 MARK = "reconciler"
+KINDS = {InterfaceKind.VETH: "veth", InterfaceKind.TAP: "tun"}  # IFLA_INFO_KIND of ours
 _NOTED = ("endpoint", "kind", "vni", "network", "netns", "peer")
 
 
@@ -65,6 +66,8 @@ class Devices:
             note = self._note(name)
             if note and note["kind"] == InterfaceKind.EXISTING:
                 yield Interface(kind=InterfaceKind.EXISTING, name=name, **_whose(note))
+            elif self._ours(device, note) and device.kind == KINDS[InterfaceKind.TAP]:
+                yield self._live(device, note or {}, None)
             elif self._ours(device, note):
                 peer = self._peer(device, note, route, enter)
                 yield self._live(device, note or {}, peer)
@@ -111,8 +114,8 @@ class Devices:
                     f"interface {wanted.name} exists and is not ours; rename or delete it"
                 )
             path = self._ready_netns(wanted)
-            if device is not None and not self._holds(route, device, path, wanted.peer):
-                _delete(device)  # its peer is elsewhere, or renamed
+            if device is not None and not self._holds(route, device, path, wanted):
+                _delete(device)  # its peer is elsewhere, or renamed, or it is of another kind
                 device = None
             self._write_note(wanted)  # from here on it is ours, even half made
             if device is None:
@@ -130,17 +133,21 @@ class Devices:
         """
         if wanted.kind is InterfaceKind.EXISTING:
             return
+        if wanted.kind is InterfaceKind.VETH:  # a tap's other end is the guest's own
+            self._repair_peer(wanted)
+        with attempting(f"interface {wanted.name}"), IPRoute() as route:
+            route.link("set", ifname=wanted.name, state="up")
+
+    def _repair_peer(self, wanted: Interface) -> None:
         path = netns_path(wanted.netns, self._netns)
         with attempting(f"interface {wanted.name}: {wanted.peer} in {wanted.netns or 'the host'}"):
             try:
                 inside(path, lambda: peers.repair(wanted))
             except LookupError as error:
                 raise NotReadyError(f"interface {wanted.peer} went away") from error
-        with attempting(f"interface {wanted.name}"), IPRoute() as route:
-            route.link("set", ifname=wanted.name, state="up")
 
     def remove(self, name: str) -> None:
-        """Delete one of our veth pairs, or forget an interface that existed before."""
+        """Delete one of ours, or forget an interface that existed before."""
         note = self._note(name)
         with attempting(f"interface {name}"), rt.Socket() as route:
             device = net_device(route, name)
@@ -150,7 +157,7 @@ class Devices:
         self._pins.forget(Noted.INTERFACE, name)
 
     def remove_all(self) -> None:
-        """Delete every veth pair of ours and forget the rest."""
+        """Delete every interface of ours and forget the rest."""
         with attempting("interfaces"), rt.Socket() as route:
             found = net_devices(route)
         for name in {*self._pins.notes(Noted.INTERFACE), *found}:
@@ -169,10 +176,11 @@ class Devices:
 
     def _ours(self, device: NetDevice, note: Mapping[str, Any] | None) -> bool:
         """By its alias; one that was cut short before it had an alias, by its note."""
-        return device.kind == "veth" and (
-            device.alias.startswith(self._alias(""))
-            or (note is not None and not device.alias and note["kind"] == InterfaceKind.VETH)
-        )
+        if device.kind not in KINDS.values():
+            return False
+        if device.alias or note is None:
+            return device.alias.startswith(self._alias(""))
+        return KINDS.get(note["kind"]) == device.kind
 
     def _note(self, name: str) -> dict[str, Any] | None:
         note = self._pins.read_note(Noted.INTERFACE, name)
@@ -209,11 +217,17 @@ class Devices:
             make_netns(path, self._alias(wanted.endpoint))
         return path
 
-    def _holds(self, route: rt.Socket, device: NetDevice, path: Path | None, peer: str) -> bool:
-        """Whether the other end of our veth is the interface `peer` of that namespace."""
+    def _holds(
+        self, route: rt.Socket, device: NetDevice, path: Path | None, wanted: Interface
+    ) -> bool:
+        """Whether ours is of that kind, and a veth's other end that of that namespace."""
+        if device.kind != KINDS[wanted.kind]:
+            return False
+        if wanted.kind is InterfaceKind.TAP:
+            return True
         if not _leads_to(route, device, path):
             return False
-        other = inside(path, lambda: _find(peer))
+        other = inside(path, lambda: _find(wanted.peer))
         return other is not None and other.ifindex == device.peer
 
     def _repair_outer(self, wanted: Interface, device: NetDevice) -> None:
@@ -232,10 +246,11 @@ class Devices:
     def _live(
         self, device: NetDevice, note: Mapping[str, Any], peer: peers.Peer | None
     ) -> Interface:
+        kind = next(kind for kind, name in KINDS.items() if name == device.kind)
         live = Interface(
             device.name,
             note.get("endpoint", device.alias.removeprefix(self._alias(""))),
-            InterfaceKind.VETH,
+            kind,
             note.get("vni", 0),
             note.get("network", 0),
             mtu=device.mtu,
@@ -247,6 +262,8 @@ class Devices:
             faults.append("makes link-local addresses")
         if not device.up:
             faults.append("down")
+        if kind is InterfaceKind.TAP:
+            return replace(live, faults=tuple(faults))
         if peer is None:
             return replace(live, faults=(*faults, "peer is elsewhere"))
         if peer.device.mtu != device.mtu:
@@ -296,7 +313,10 @@ def _leads_to(route: rt.Socket, device: NetDevice, path: Path | None) -> bool:
 
 
 def _create(wanted: Interface, path: Path | None) -> None:
-    """The pair, its inner end where it belongs from the first moment."""
+    """A tap; or a pair, its inner end where it belongs from the first moment."""
+    if wanted.kind is InterfaceKind.TAP:
+        taps.create(wanted.name)
+        return
     peer: dict[str, Any] = {"ifname": wanted.peer, "address": wanted.mac, "mtu": wanted.mtu}
     with ExitStack() as stack:
         if path is not None:

@@ -161,7 +161,7 @@ class MemoryDatapath:
     def drop(self, item: Item) -> None:
         """See Target."""
         self._replace(item, keep=False)
-        if isinstance(item, Interface) and item.kind is InterfaceKind.VETH:
+        if isinstance(item, Interface) and item.kind is not InterfaceKind.EXISTING:
             self.around.devices.pop(item.name, None)
 
     def _make(self, item: Interface) -> None:

@@ -130,6 +130,8 @@ def make_directory(
         if host not in host_netns or not machine.managed:
             continue  # behind a foreign host nobody here makes anything
         attachment = topology.attachments[columns.attachment[number]]
+        if attachment.kind is AttachKind.TAP:
+            continue  # a virtual machine, which the lab does not start
         vpc = topology.vpcs[topology.networks[columns.network[number]].vpc]
         inside = router.parent / (attachment.netns or name.replace("/", "."))
         if attachment.kind is AttachKind.HOST:

@@ -36,7 +36,8 @@ def check_attachments(
         chosen = (kind == list(AttachKind).index(wanted)) & (host >= 0)
         return [int(each) for each in np.flatnonzero(chosen)]
 
-    _check_existing(columns, of(AttachKind.INTERFACE), host, hosts, report)
+    named = sorted([*of(AttachKind.INTERFACE), *of(AttachKind.TAP)])
+    _check_named(columns, named, host, hosts, report)
     _check_veths(columns, of(AttachKind.VETH), host, report)
     spaces = {
         each: networks[network[each]].vpc for each in of(AttachKind.HOST) if network[each] >= 0
@@ -50,18 +51,25 @@ def _attachment(columns: Columns, endpoint: int) -> Attachment:
     return columns.attachments[int(columns.attachment[endpoint])]
 
 
-def _check_existing(
+def _check_named(
     columns: Columns,
     endpoints: list[int],
     host: NDArray[np.int32],
     hosts: Sequence[Host],
     report: Report,
 ) -> None:
-    place = ("spec", "attach", "interface")
+    """Interfaces and taps whose names are stated."""
+    places = {
+        AttachKind.INTERFACE: ("spec", "attach", "interface"),
+        AttachKind.TAP: ("spec", "attach", "tap", "name"),
+    }
     first: dict[tuple[int, str], int] = {}
     for endpoint in endpoints:
         document, machine = columns.documents[endpoint], hosts[host[endpoint]]
-        name = _attachment(columns, endpoint).interface
+        attachment = _attachment(columns, endpoint)
+        name, place = attachment.interface, places[attachment.kind]
+        if not name:
+            continue
         other = first.setdefault((int(host[endpoint]), name), endpoint)
         if name in (machine.interface, machine.external_interface):
             message = f"interface {name} is host {machine.name}'s own way out; name another"

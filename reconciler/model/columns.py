@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from reconciler.manifest.document import Document
 from reconciler.model.mac import parse_mac
-from reconciler.model.names import SALT, identity, interface_digest
+from reconciler.model.names import SALT, identity, interface_digest, interface_name
 from reconciler.model.references import target_name
 from reconciler.model.report import qualified
 from reconciler.model.topology import MAPPED, AttachKind, Attachment
@@ -222,6 +222,8 @@ def _attachment(attach: Mapping[str, Any], name: str) -> Attachment:
     """The default network namespace has no name here, also where it is written out."""
     if "interface" in attach:
         return Attachment(AttachKind.INTERFACE, "", attach["interface"])
+    if "tap" in attach:
+        return Attachment(AttachKind.TAP, "", attach["tap"].get("name", ""))
     if "host" in attach:
         return Attachment(AttachKind.HOST, "", "")
     veth = attach["veth"]
@@ -238,6 +240,8 @@ def _spot(attachment: Attachment, name: str) -> int:
     (Routes of `host` attachments may go together, which the checks decide.)
     """
     claim = [attachment.kind, attachment.interface]
+    if attachment.kind is AttachKind.TAP:  # two devices of one name, whoever makes them
+        claim = [AttachKind.INTERFACE, attachment.interface or interface_name(name)]
     if attachment.kind is AttachKind.VETH:
         claim.append(attachment.netns or default_netns(name))
     octets = "\0".join(claim).encode()

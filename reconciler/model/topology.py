@@ -89,12 +89,14 @@ class AttachKind(StrEnum):
     VETH = "veth"
     INTERFACE = "interface"
     HOST = "host"
+    TAP = "tap"
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """`netns` '' means the default, `<namespace>.<endpoint>`; `interface` is the peer's name for
-    a veth (default eth0) and the existing interface's name for an interface."""
+    a veth (default eth0), the existing interface's for an interface, the device's for a tap ('':
+    a name made of the endpoint's)."""
 
     kind: AttachKind = AttachKind.VETH
     netns: str = ""

@@ -78,6 +78,17 @@ def test_an_existing_interface_is_only_named() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("attach", "name"), [({"name": "tap0"}, "tap0"), ({}, interface_name("shop/web-1"))]
+)
+def test_of_a_tap_all_but_its_name_is_the_guests_business(
+    attach: dict[str, object], name: str
+) -> None:
+    assert interface(ADDRESSES, attach={"tap": attach}) == Interface(
+        name, "shop/web-1", InterfaceKind.TAP, 7, network_number("shop/web")
+    )
+
+
 @pytest.mark.parametrize("attach", [{"veth": {}}, {"host": True}])
 def test_names_fit_the_kernel(attach: dict[str, object]) -> None:
     found = interface(["10.1.0.11"], attach=attach)

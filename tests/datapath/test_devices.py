@@ -295,6 +295,45 @@ def test_a_note_alone_makes_no_stranger_ours(place: Place, devices: Devices) -> 
     assert read(devices) == ()
 
 
+def tap(name: str = "tap0") -> Interface:
+    return Interface(name, "shop/vm-1", InterfaceKind.TAP, vni=7, network=99, mtu=1438)
+
+
+@pytest.mark.usefixtures("place")
+def test_a_tap_is_read_back_as_it_was_wanted(devices: Devices) -> None:
+    devices.ensure(tap())
+    assert read(devices) == (tap(),)
+    before = found()["tap0"]
+    devices.ensure(tap())
+    assert found()["tap0"] == before
+    devices.remove("tap0")
+    assert "tap0" not in found()
+    assert read(devices) == ()
+
+
+def test_a_damaged_tap_is_told_and_repaired(place: Place, devices: Devices) -> None:
+    devices.ensure(tap())
+    place.ip("host", "link", "set", "tap0", "down", "mtu", "1400", "alias", "")
+    assert read(devices) == (replace(tap(), mtu=1400, faults=("alias is not ours", "down")),)
+    devices.ensure(tap())
+    assert read(devices) == (tap(),)
+
+
+def test_a_tap_of_somebody_else_is_left_alone(place: Place, devices: Devices) -> None:
+    place.ip(*"host tuntap add dev tap0 mode tap".split())
+    with pytest.raises(ForeignInterfaceError, match="tap0 exists and is not ours"):
+        devices.ensure(tap())
+    assert read(devices) == ()
+
+
+def test_a_pair_becomes_a_tap_and_a_tap_a_pair(place: Place, devices: Devices) -> None:
+    place.netns("web-1")
+    pair = wanted(place)
+    for each in (pair, replace(tap(pair.name), endpoint=pair.endpoint), pair):
+        devices.ensure(each)
+        assert read(devices) == (each,)
+
+
 def test_an_existing_interface_is_only_read(place: Place, devices: Devices) -> None:
     interface = Interface("tap0", "shop/vm-1", InterfaceKind.EXISTING, 7, 99)
     with pytest.raises(NotReadyError, match="tap0 does not exist"):

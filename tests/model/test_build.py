@@ -93,6 +93,8 @@ def test_the_zone_of_a_host_is_one_of_two_labels(labels: dict[str, str], zone: s
         ({"veth": {"netns": "x"}}, Attachment(AttachKind.VETH, "x", "eth0")),
         ({"veth": {"interface": "net1"}}, Attachment(AttachKind.VETH, "", "net1")),
         ({"interface": "tap0"}, Attachment(AttachKind.INTERFACE, "", "tap0")),
+        ({"tap": {"name": "tap0"}}, Attachment(AttachKind.TAP, "", "tap0")),
+        ({"tap": {}}, Attachment(AttachKind.TAP, "", "")),
         ({"host": True}, Attachment(AttachKind.HOST, "", "")),
     ],
 )

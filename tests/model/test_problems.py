@@ -290,6 +290,8 @@ CASES: dict[str, Case] = {
             "b.yaml": on_edge("addresses: [10.1.0.12], attach: {interface: tap0}", "b"),
             "c.yaml": on_edge("addresses: [10.1.0.13], attach: {interface: tap0}", "c"),
             "d.yaml": on_edge("addresses: [10.1.0.14], attach: {interface: rv0123456789a}", "d"),
+            "e.yaml": on_edge("addresses: [10.1.0.15], attach: {tap: {name: tap0}}", "e"),
+            "f.yaml": on_edge("addresses: [10.1.0.16], attach: {tap: {}}", "f"),
         },
         [
             "a.yaml:4:80: NET1018 error: interface eth0 is host edge-1's own way out; name another",
@@ -297,6 +299,8 @@ CASES: dict[str, Case] = {
             "in b.yaml too; name another",
             "d.yaml:4:80: NET1018 error: interface rv0123456789a has a name that veths made here "
             "have; name another",
+            "e.yaml:4:81: NET1018 error: interface tap0 of host edge-1 is that of Endpoint shop/b "
+            "in b.yaml too; name another",
         ],
     ),
     "places in network namespaces claimed twice": (

@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "build" / "kernel"
-MODULES = ("virtio_pci", "9p", "9pnet_virtio", "overlay", "veth", "bridge", "tun")
+MODULES = ("virtio_pci", "9p", "9pnet_virtio", "overlay", "veth", "bridge", "tun", "virtio_net")
 SHARE = "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap"
 NEEDED = ("qemu-system-x86_64", "busybox", "cpio", "depmod", "dpkg")
 
@@ -92,8 +93,18 @@ def _module_files(base: Path) -> list[Path]:
     return [base / name for name in ordered]
 
 
-def boot(command: str, scratch: Path, seconds: int = 600, memory: int = 3072) -> Guest:
-    """Boot, run `command` by sh in the checkout, power off; raises TimeoutExpired."""
+def boot(
+    command: str,
+    scratch: Path,
+    seconds: int = 600,
+    memory: int = 3072,
+    card: Sequence[str] = ("-nic", "none"),
+    netns: Path | None = None,
+) -> Guest:
+    """Boot, run `command` by sh in the checkout, power off; raises TimeoutExpired.
+
+    `card` are qemu's arguments for a network card, whose other end is in namespace `netns`.
+    """
     files = _unpacked()
     (base,) = (files / "lib" / "modules").iterdir()
     modules = _module_files(base)
@@ -115,10 +126,11 @@ def boot(command: str, scratch: Path, seconds: int = 600, memory: int = 3072) ->
             ["cpio", "-o", "-H", "newc", "--quiet"],
             input=names.encode(), stdout=out, cwd=scratch, check=True,
         )  # fmt: skip
+    inside = () if netns is None else ("nsenter", f"--net={netns}", "--")
     done = subprocess.run(
         [
-            "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
-            "-m", str(memory), "-nographic", "-no-reboot", "-nic", "none",
+            *inside, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
+            "-m", str(memory), "-nographic", "-no-reboot", *card,
             "-kernel", str(files / "boot" / f"vmlinuz-{base.name}"), "-initrd", str(image),
             "-append", "console=ttyS0 quiet panic=-1",
             "-virtfs", SHARE,
