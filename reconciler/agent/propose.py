@@ -51,11 +51,14 @@ def propose(
     """
     with phases("facts"):
         facts = datapath.facts(wanted.state)
+        # Of its own: what the commit takes away has facts that the wanted state does not ask for.
+        old = None if good is None or good.state is wanted.state else datapath.facts(good.state)
     with phases("read"):
         live = datapath.read()
     with phases("plan"):
         bound = bind(wanted.state, facts)
-        last = None if good is None else _bound_as(good.state, wanted.state, bound, facts)
+        before = bound.state if good is None or old is None else bind(good.state, old).state
+        last = None if good is None else before
         context = Context(
             commit=wanted.revision,
             before=None if good is None else good.names,
@@ -71,8 +74,3 @@ def propose(
             # What goes elsewhere concerns those hosts; this one has nothing to be asked about.
             plan = replace(plan, refusals=())
     return Proposal(plan, facts, bound, live)
-
-
-def _bound_as(state: HostState, wanted: HostState, bound: Bound, facts: Facts) -> HostState:
-    """`state` with the facts of now; mostly it is the wanted one, which is bound already."""
-    return bound.state if state is wanted else bind(state, facts).state

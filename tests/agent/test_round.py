@@ -94,6 +94,16 @@ def test_empty_commit_is_held_and_drift_from_the_last_good_one_is_healed(machine
     assert machine.endpoints == {"shop/web-1", "shop/web-2"}
 
 
+def test_rows_that_a_commit_takes_away_count_as_deleted_and_not_as_drift(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, endpoints=12)
+    machine.round()
+    rows = sum(map(len, machine.datapath.read().tables.values()))
+    git("rm", "--quiet", "-r", ".", at=machine.network.clone)
+    machine.network.push()
+    refusals = machine.round().newest.refusals
+    assert any(f"deletes {rows} of {rows} rows of this host" in each for each in refusals)
+
+
 def test_commit_that_forgets_this_host_is_held_and_says_so(machine: Machine) -> None:
     machine.round()
     text = (machine.network.clone / "base.yaml").read_text()
