@@ -31,6 +31,7 @@ from reconciler.datapath.apply import (
     check_capacity,
 )
 from reconciler.datapath.devices import Devices
+from reconciler.datapath.errors import TransientError
 from reconciler.datapath.hops import Way, next_hops
 from reconciler.datapath.links import Links
 from reconciler.datapath.maps import Maps
@@ -122,8 +123,11 @@ class KernelDatapath:
             target = KernelTarget(maps, self._links, self._devices, self._objects)
             progress = carry_out(plan, target, stopping)
             later = target.finish(plan, progress)
-            self._verify(plan, maps, progress, later)
-            self._collect(maps)
+            try:
+                self._verify(plan, maps, progress, later)
+                self._collect(maps)
+            except TransientError as error:  # what was written stays in the report
+                progress.fail("reading back", str(error), again=True)
         return progress.report()
 
     def traffic(self) -> Traffic:

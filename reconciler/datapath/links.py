@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from reconciler.compile.state import AttachMode, Link, Program
@@ -176,7 +177,8 @@ class Links:
         mode = _ATTACHED.get(device.xdp_mode, AttachMode.GENERIC)
         note = self._pins.read_note(Noted.LINK, interface)
         if note and note.keys() >= {"wanted", "fallback"} and note.get("mode") == mode:
-            return AttachMode(note["wanted"]), note["fallback"]
+            with suppress(ValueError):  # a mode that this release does not know
+                return AttachMode(note["wanted"]), note["fallback"]
         return mode, ""
 
     def _pinned(self, devices: Mapping[str, NetDevice]) -> list[_Pinned]:
