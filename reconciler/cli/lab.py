@@ -69,9 +69,12 @@ def guarded() -> Iterator[None]:
     """Turn what the lab says is wrong into a failure; say first that it needs root."""
     if os.geteuid() != 0:
         raise Failure("a lab makes network namespaces: run it as root")
+    # Imported here: without root, and for --help, nobody needs bcc.
+    from reconciler.datapath.errors import HostError, TransientError
+
     try:
         yield
-    except LabError as error:
+    except (LabError, HostError, TransientError) as error:
         raise Failure(str(error)) from None
 
 

@@ -16,7 +16,7 @@ from reconciler.abi.generated import Wire
 from reconciler.compile.host import compile_host
 from reconciler.compile.state import HostName, Interface
 from reconciler.datapath import peers
-from reconciler.datapath.netlink import inside
+from reconciler.datapath.netlink import attempting, inside
 from reconciler.lab import netns
 from reconciler.model.topology import AttachKind, Attachment, Topology
 
@@ -50,6 +50,11 @@ def guests(topology: Topology, host: HostName) -> Iterator[Guest]:
 
 def plug(guest: Guest, host: Path, namespace: Path, mtu: int, mark: str) -> None:
     """Make both ends, or repair what differs; `mtu` is the underlay's."""
+    with attempting(f"interface {guest.interface} of host {guest.host}"):
+        _plug(guest, host, namespace, mtu, mark)
+
+
+def _plug(guest: Guest, host: Path, namespace: Path, mtu: int, mark: str) -> None:
     netns.create(namespace, mark)
     wanted = replace(guest.inside, mtu=mtu - Wire.OVERHEAD)
     peer = {"ifname": wanted.peer, "net_ns_fd": str(namespace)}

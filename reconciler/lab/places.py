@@ -94,11 +94,3 @@ class Places:
     def pins(self, host: str) -> Path:
         """The folder of a host's pins."""
         return self.bpffs / "reconciler" / host
-
-
-def labs() -> list[str]:
-    """The names of the labs that exist, sorted; also of half-made ones."""
-    try:
-        return sorted(each.name for each in RUN.iterdir() if each.is_dir())
-    except FileNotFoundError:
-        return []

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.datapath.netlink import netns_exists
 from reconciler.lab.directory import Member
 from reconciler.lab.echo import Reached, ask_everywhere
+from reconciler.lab.layout import LabError
 from reconciler.model.topology import Address
 
 MANY = 100  # endpoints; of more, so many are chosen
@@ -59,6 +61,8 @@ def choose(endpoints: Sequence[Member], limit: int) -> list[Member]:
 
 def check(endpoints: Sequence[Member]) -> list[Claim]:
     """A claim for every ordered pair and each address of the target that the source could ask."""
+    if missing := [each.name for each in endpoints if not netns_exists(each.netns)]:
+        raise LabError(f"not there yet: {', '.join(missing)}; `lab status` says why")
     namespaces = sorted({each.netns for each in endpoints})
     position = {name: number for number, name in enumerate(namespaces)}
     pairs = [

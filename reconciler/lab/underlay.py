@@ -16,7 +16,7 @@ from pathlib import Path
 from pyroute2 import IPRoute, NetlinkError
 from pyroute2.ethtool.ioctl import IoctlEthtool
 
-from reconciler.datapath.netlink import inside
+from reconciler.datapath.netlink import attempting, inside
 from reconciler.lab import netns
 from reconciler.lab.layout import BRIDGE, PORT, Cable, LabError, Layout, Segment
 
@@ -45,14 +45,16 @@ class Underlay:
 
     def build(self, layout: Layout, progress: Callable[[str], None]) -> None:
         """Everything of the layout whose host is in `hosts`; takes out what is no longer in it."""
-        netns.create(self.router, self.mark)
-        inside(self.router, lambda: netns.sysctl(ROUTER))
-        netns.talk(self.router, lambda route: self._prune(route, layout))
+        with attempting("the underlay's router"):
+            netns.create(self.router, self.mark)
+            inside(self.router, lambda: netns.sysctl(ROUTER))
+            netns.talk(self.router, lambda route: self._prune(route, layout))
         for segment in layout.segments:
             self._bridge(segment)
             for cable in segment.cables:
                 if cable.host in self.hosts:
-                    self._host(segment, cable)
+                    with attempting(f"host {cable.host}: interface {cable.interface}"):
+                        self._host(segment, cable)
                     progress(cable.host)
 
     def _prune(self, router: IPRoute, layout: Layout) -> None:
