@@ -14,7 +14,8 @@ def test_programs_load_and_a_ping_passes_on_debian_12s_own_kernel(tmp_path: Path
     lacking = missing_tools()
     if lacking:
         pytest.skip(f"needs {', '.join(lacking)}")
-    tests = ".venv/bin/python -m pytest -q -p no:cacheprovider -x tests/netns/test_spine.py"
+    options = "-q -x -p no:cacheprovider --timeout 800"  # an emulated machine is slow
+    tests = f".venv/bin/python -m pytest {options} tests/netns/test_spine.py"
     guest = boot(f"uname -r && {tests}", tmp_path / "initrd")
     assert guest.code == 0, guest.console[-6000:]
     assert "6.1." in guest.console
