@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -65,8 +65,12 @@ class Directory:
         if name == UNDERLAY:
             return Member(name, "", self.underlay, ())
         close = [each for each in self.names() if name and name in each]
-        hint = f"did you mean {', '.join(close[:3])}?" if close else "`lab status` lists both"
+        hint = f"did you mean {', '.join(close[:3])}?" if close else self._some()
         raise LabError(f"no host or endpoint is called {name}; {hint}")
+
+    def _some(self) -> str:
+        names = self.names()
+        return f"there are {', '.join(names[:10])}{', …' if len(names) > 10 else ''}"
 
     def names(self) -> list[str]:
         """What `find` takes, hosts first."""
@@ -119,36 +123,36 @@ def make_directory(
         for host in topology.hosts
         if host.name in host_netns
     )
+    endpoints = _endpoints(topology, host_netns, router.parent)
+    return Directory(commit, router, hosts, tuple(endpoints))
+
+
+def _endpoints(
+    topology: Topology, host_netns: Mapping[str, Path], folder: Path
+) -> Iterator[Member]:
     columns = topology.endpoints
     addresses: list[list[Address]] = [[] for _ in columns.names]
     for owner, address in zip(columns.address_owner, columns.address, strict=True):
         addresses[owner].append(unpacked(address.tobytes()))
-    endpoints = []
     for number, name in enumerate(columns.names):
-        machine = topology.hosts[columns.host[number]]
-        host = machine.name
-        if host not in host_netns or not machine.managed:
-            continue  # behind a foreign host nobody here makes anything
+        host = topology.hosts[columns.host[number]]
         attachment = topology.attachments[columns.attachment[number]]
+        if host.name not in host_netns or not host.managed:
+            continue  # behind a foreign host nobody here makes anything
         if attachment.kind is AttachKind.TAP:
             continue  # a virtual machine, which the lab does not start
         vpc = topology.vpcs[topology.networks[columns.network[number]].vpc]
-        inside = router.parent / (attachment.netns or name.replace("/", "."))
-        if attachment.kind is AttachKind.HOST:
-            inside = host_netns[host]
-        endpoints.append(
-            Member(
-                name,
-                host,
-                inside,
-                tuple(addresses[number]),
-                int(vpc.vni),
-                f"{vpc.namespace}/{vpc.name}",
-                attachment.kind,
-                attachment.interface,
-            )
+        inside = folder / (attachment.netns or name.replace("/", "."))
+        yield Member(
+            name,
+            host.name,
+            host_netns[host.name] if attachment.kind is AttachKind.HOST else inside,
+            tuple(addresses[number]),
+            int(vpc.vni),
+            f"{vpc.namespace}/{vpc.name}",
+            attachment.kind,
+            attachment.interface,
         )
-    return Directory(commit, router, hosts, tuple(endpoints))
 
 
 def _spellings(name: str) -> tuple[str, ...]:
