@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import re
 from collections.abc import Iterator
 
 from reconciler.source.files import Snapshot, SourceFile
@@ -107,9 +108,9 @@ class History:
 
     def edit(self) -> None:
         picked = self._pick()
-        if picked and "kind: Endpoint" in picked[0][picked[1]]:
-            name = int(picked[0][picked[1]].partition("name: e")[2].partition(",")[0])
-            picked[0][picked[1]] = self.endpoint(name)
+        found = re.search(r"name: e(\d+), ", picked[0][picked[1]]) if picked else None
+        if picked and found:
+            picked[0][picked[1]] = self.endpoint(int(found[1]))
 
     def delete(self) -> None:
         if picked := self._pick():
