@@ -42,6 +42,11 @@ class AgentView:
             and self.condition("Waiting").get("status") == "False"
         )
 
+    def stuck(self, commit: str) -> bool:
+        """Whether waiting does not help: it has ended, or needs a person."""
+        refused = any(self.condition(each).get("status") == "True" for each in ("Held", "Invalid"))
+        return self.pid is None or (refused and self.status.get("lastAttempted") == commit)
+
     def trouble(self) -> str:
         """Why it has not converged, in a line; '' if it only needs time."""
         if self.pid is None:
@@ -127,7 +132,7 @@ class Agents:
             for view in views:
                 if view.converged(commit):
                     progress(view.host)
-            if not behind or time.monotonic() > limit or any(v.pid is None for v in behind):
+            if time.monotonic() > limit or all(view.stuck(commit) for view in behind):
                 return behind
             left = [view.host for view in behind]
             time.sleep(0.05)

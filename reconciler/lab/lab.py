@@ -134,7 +134,8 @@ class Lab:
             if followed.url:
                 mirror.start(self.places)
             behind = self._converge(wish, layout, head.commit.id, wanted.patience, progress)
-            self._prune(directory, old | hosts)
+            if not behind:  # what a host still enforces is still somebody's
+                self._prune(directory, old | hosts)
         return Up(wish, directory, layout, followed, tuple(behind))
 
     def _build(

@@ -155,3 +155,16 @@ def test_a_second_up_removes_namespaces_of_endpoints_that_are_gone(cloud: Cloud)
     cloud.lab.up(Wanted(str(cloud.workspace.bare)), lambda *_: None)
     assert not netns_exists(gone)
     assert netns_exists(cloud.member("red.l1").netns)
+
+
+def test_an_up_does_not_wait_for_what_a_guard_holds(cloud: Cloud) -> None:
+    """Too many endpoints at once are gone; the agents hold that back until somebody forces it."""
+    many = "---".join(endpoint("red", f"m{n}", "other", 100 + n, "alpha") for n in range(14))
+    cloud.push({"many.yaml": many})
+    (cloud.workspace.folder / "many.yaml").unlink()
+    cloud.workspace.push("delete many")
+    again = cloud.lab.up(Wanted(str(cloud.workspace.bare), patience=60), lambda *_: None)
+    assert {each.host for each in again.behind} >= {"alpha"}
+    assert all("held" in each.trouble() for each in again.behind)
+    assert cloud.ping("red.l1", "10.0.2.100") == 3
+    cloud.push({"many.yaml": many})
