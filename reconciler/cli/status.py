@@ -53,10 +53,11 @@ def command(here: Here, output: str) -> Exit:
 
 def _run_dir(here: Here) -> Path:
     """That of the host; of the only host that an agent ran for, if none is named."""
-    from reconciler.agent.config import RUN
+    from reconciler.agent import config
+    from reconciler.agent.store import STATUS
 
     named = here.config or here.host or here.settings.get("runDir")
-    ran = [] if named or not RUN.is_dir() else sorted(each for each in RUN.iterdir())
+    ran = [] if named else sorted(each.parent for each in config.RUN.glob(f"*/{STATUS}"))
     if len(ran) == 1:
         return ran[0]
     if len(ran) > 1:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.agent import config
 from reconciler.cli import here
 from reconciler.cli.exits import Exit
 from tests.cli.command import reconciler
@@ -12,10 +13,11 @@ from tests.cli.command import reconciler
 
 @pytest.fixture(autouse=True)
 def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of configurations of the test's own."""
+    """A folder of configurations of the test's own, on a machine where no agent ever ran."""
     folder = tmp_path / "etc"
     folder.mkdir()
     monkeypatch.setattr(here, "ETC", folder)
+    monkeypatch.setattr(config, "RUN", tmp_path / "no-agent")
     return folder
 
 
