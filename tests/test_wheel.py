@@ -133,7 +133,13 @@ def test_the_wheel_carries_schemas_programs_and_generated_abi(wheel: Path) -> No
     programs = {f"reconciler/data/bpf/{path.stem}.o" for path in ROOT.glob("bpf/*.bpf.c")}
     assert schemas
     assert programs
-    assert names >= schemas | programs | {"reconciler/abi/generated.py", "reconciler/py.typed"}
+    assert names >= schemas | programs
+    assert names >= {
+        "reconciler/abi/generated.py",
+        "reconciler/agent/config.schema.json",
+        "reconciler/data/systemd/reconciler.service",
+        "reconciler/py.typed",
+    }
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"reconciler"}
 
 
@@ -184,3 +190,13 @@ def test_diff_names_what_a_commit_moves(environment: Environment, repository: Pa
     assert "bakery/till-2" in result.stdout
     for form in ("json", "markdown"):
         assert "till-2" in environment.run(*command, "-o", form, cwd=repository).stdout
+
+
+@pytest.mark.parametrize("verb", ["agent", "show"])
+def test_a_verb_that_works_on_a_host_says_what_is_missing(
+    environment: Environment, repository: Path, verb: str
+) -> None:
+    result = environment.run("reconciler", verb, "--host", "edge-1", cwd=repository)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: "), result.stderr
+    assert "python3-bpfcc" in result.stderr

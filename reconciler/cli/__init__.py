@@ -171,6 +171,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         click.echo("Interrupted.", err=True)
         return Exit.INTERRUPTED
+    except ModuleNotFoundError as error:
+        if (error.name or "reconciler").startswith("reconciler"):
+            raise
+        Failure(
+            f"this verb works on a host, and the Python module {error.name} is not here; a host "
+            "needs Debian's package python3-bpfcc, and the extra `host` of this one (see README)"
+        ).show()
+        return Exit.ERROR
     return result if isinstance(result, int) else Exit.OK
 
 
