@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 
 import pytest
+from scapy.contrib.geneve import GENEVE
 from scapy.layers.inet import TCP, IPOption
 from scapy.layers.inet6 import (
     ICMPv6ND_NA,
@@ -49,6 +50,8 @@ FRAMES = int(os.environ.get("FUZZ_FRAMES", "30_000"))
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 4, 6, 17, 44, 58, 60)
 OF = {BLUE: "02:00:00:00:07", RED: "02:00:00:00:08"}  # the VPC's endpoints' MACs begin so
 
+F, BEHIND = "172.16.0.21", "10.0.0.5"  # a foreign host, and an endpoint there
+FOREIGN = bytes(map(int, F.split(".")))
 HOSTS = {bytes(map(int, each.split("."))) for each in (B, C, D)}
 OWN = {bytes(address(ME))[-4:], bytes(address(ME6))}
 
@@ -56,11 +59,12 @@ OWN = {bytes(address(ME))[-4:], bytes(address(ME6))}
 @pytest.fixture
 def crowded(world: World) -> World:
     """Two VPCs with the same addresses, in every role; they differ in the endpoints' MACs."""
-    world.uplink(0, ifindex=INTERFACE + 2)
+    world.uplink(0, ifindex=INTERFACE + 2).host(F, foreign=True)
     for vni, prefix in OF.items():
         world.gateway(vni, GATEWAY).gateway(vni, GATEWAY6)
         for last, where in enumerate((PEER, PEER6), start=1):
             world.local(vni, where, f"{prefix}:{last:02x}", network=WEB, ifindex=INTERFACE + 1)
+        world.foreign(vni, BEHIND, F, f"{prefix}:09", network=WEB)
         world.remote(vni, "10.0.0.3", B, WEB).remote(vni, "2001:db8::3", C, WEB)
         world.bouncers(vni, WEB, B, C).bouncers(vni, DB, C, D).dividers(vni, D, SELF)
         world.network(vni, "10.0.1.0/24", DB).network(vni, "2001:db8:1::/64", DB)
@@ -78,6 +82,7 @@ def from_endpoint() -> list[bytes]:
         *(ping(ME, each) for each in (PEER, GATEWAY, OTHER, "10.0.0.3", "192.0.2.1")),
         *(ping(ME6, each) for each in (PEER6, GATEWAY6, "2001:db8:1::9", "2001:db8::3")),
         datagram(ME, PEER),
+        datagram(ME, BEHIND),
         ether / ip(ME, PEER, options=[IPOption(b"\x94\x04\x00\x00")]) / TCP(),
         ether / ARP(op=1, hwsrc=MY_MAC, psrc=ME, pdst=GATEWAY),
         Ether(src=MY_MAC, dst="33:33:ff:00:00:fe") / IPv6(src=ME6, dst="ff02::1:ff00:fe") / solicit,
@@ -105,6 +110,13 @@ def from_underlay() -> list[bytes]:
             for stage in (Stage.BOUNCER, Stage.DIVIDER, Stage.NETWORK):
                 frames.append(tunnel(inner, stage, vni=vni, sender=D))
         frames.append(tunnel(inner, options=[option(Stage.HOST), option(Stage.HOST)]))
+    for vni in (BLUE, RED, 9):
+        frames.append(tunnel(ping("10.0.9.9", BEHIND), vni=vni))
+        frames.append(tunnel(ping("10.0.9.9", BEHIND), Stage.NETWORK, vni=vni, sender=D))
+        for where in (PEER, "10.0.0.3", OTHER, "192.0.2.1", BEHIND):
+            plain = tunnel(ping(BEHIND, where), vni=vni, source=F, options=[])
+            plain[GENEVE].critical = 0
+            frames.append(plain)
     return [bytes(each) for each in frames]
 
 
@@ -149,10 +161,15 @@ def check_outer(before: int, frame: bytes) -> bytes:
     """A frame that leaves on the underlay: to a known host, in the VPC it was in; the inner one."""
     assert frame[6:12] == mac(UPLINK)
     assert frame[26:30] == bytes(map(int, SELF.split(".")))
-    assert frame[30:34] in HOSTS
     start = 14 + (frame[14] & 15) * 4 + 8
     assert int.from_bytes(frame[start + 4 : start + 7], "big") == before
-    return frame[start + 8 + (frame[start] & 0x3F) * 4 :]
+    inner = frame[start + 8 + (frame[start] & 0x3F) * 4 :]
+    if frame[30:34] == FOREIGN:  # in plain Geneve, to an endpoint there and nobody else
+        assert (frame[start], frame[start + 1]) == (0, 0)
+        assert delivered_to(inner) == before
+        return inner
+    assert frame[30:34] in HOSTS
+    return inner
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -170,9 +187,11 @@ def test_nothing_an_endpoint_can_send_leaves_its_vpc(crowded: World, seed: int) 
             assert source_of(out) in OWN, frame.hex()
         elif action == Xdp.REDIRECT:
             inner = check_outer(BLUE, out)
-            assert inner == frame, frame.hex()
+            assert inner[12:] == frame[12:], frame.hex()
             assert source_of(inner) in OWN, frame.hex()
-            assert inner[6:12] == mac(MY_MAC), frame.hex()
+            if out[30:34] != FOREIGN:  # where it goes as if delivered
+                assert inner[:12] == frame[:12], frame.hex()
+                assert inner[6:12] == mac(MY_MAC), frame.hex()
         else:
             assert action == Xdp.DROP, frame.hex()
     ways = {(Xdp.DROP, False), (Xdp.REDIRECT, True), (Xdp.REDIRECT, False)}
