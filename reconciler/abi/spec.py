@@ -28,6 +28,7 @@ class Ownership(StrEnum):
     OWNED = "owned"
     DATA_PLANE = "data-plane"
     COLLECTED = "collected"
+    CACHE = "cache"  # data-plane, and need not be carried over when programs are replaced
 
 
 @dataclass(frozen=True, slots=True)
