@@ -70,6 +70,7 @@ enum reason {
 	REASON_RETURNED, /* sent back to the underlay address it came from */
 	REASON_ANSWERED, /* ARP, neighbour discovery or echo answered by the virtual router */
 	REASON_UNANSWERED, /* ARP or neighbour discovery of an endpoint about its own address: heard, nothing to say */
+	REASON_ANSWERED_TOO_BIG, /* does not fit once encapsulated: the endpoint was told what does */
 	REASON_DROP_MALFORMED, /* a header is cut short or contradicts itself */
 	REASON_DROP_UNKNOWN_INTERFACE, /* access runs on an interface no endpoint owns */
 	REASON_DROP_SPOOFED_MAC, /* source MAC is not the endpoint's */
@@ -82,7 +83,7 @@ enum reason {
 	REASON_DROP_NO_NETWORK, /* a divider knows no network that holds the destination */
 	REASON_DROP_NO_BOUNCER, /* the set to choose from is empty or waiting */
 	REASON_DROP_NO_NEXT_HOP, /* the underlay next hop of the chosen host is not known yet */
-	REASON_DROP_TOO_BIG, /* does not fit the underlay MTU once encapsulated */
+	REASON_DROP_TOO_BIG, /* the same, where nobody may or can be told */
 	REASON_DROP_ECN, /* outer CE on a transport that is not ECN-capable (RFC 6040) */
 	REASON_DROP_TTL, /* outer TTL is used up */
 	REASON_DROP_TORN, /* a row changed twice while it was read */
@@ -189,6 +190,18 @@ struct interface {
 	__u32 network;
 } __words;
 
+/* routers: the virtual router's addresses in a network, from which it speaks; on hosts of its endpoints. */
+struct router_key {
+	__u32 vni;
+	__u32 network;
+};
+
+struct router {
+	__u32 check __fact;
+	ipv4_t ipv4; /* of its gateways the first of each family; zero: none */
+	address_t ipv6;
+} __words;
+
 /* paths: learned by the data plane from what arrives; the key is a remote endpoint. Valid while seen lately. */
 struct path {
 	ipv4_t host;
@@ -201,6 +214,12 @@ struct traffic {
 	__u64 rx_bytes;
 	__u64 tx_packets; /* delivered to the endpoint */
 	__u64 tx_bytes;
+};
+
+/* errors: how many ICMP errors an endpoint may get now, by counter slot. */
+struct allowance {
+	__u32 seen; /* coarse monotonic clock in units of 2^20 ns (1.05 ms), modulo 2^32 */
+	__u32 credit; /* in the same units; an error costs ERROR_COST */
 };
 
 struct count {
@@ -232,6 +251,8 @@ _Static_assert(sizeof(struct uplink) == 8, "uplink");
 _Static_assert(sizeof(struct uplink_mac) == 8, "uplink_mac");
 _Static_assert(sizeof(struct interface) == 8, "interface");
 _Static_assert(sizeof(struct path) == 8, "path");
+_Static_assert(sizeof(struct router) == 24, "router");
+_Static_assert(sizeof(struct allowance) == 8, "allowance");
 _Static_assert(sizeof(struct constants) == 12, "constants");
 
 #endif

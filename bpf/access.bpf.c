@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* XDP on the host's side of endpoints' interfaces: what an endpoint sends is checked, answered, switched or sent on. */
 #include "answer.h"
+#include "toobig.h"
 
 /* The interface's VPC. The row of another interface, read by ill luck, fails check_own. */
 static __always_inline int find_origin(const struct frame *frame, struct origin *origin)
@@ -74,6 +75,20 @@ static __always_inline int send_out(struct frame *frame, const struct origin *or
 	return error ? error : reason_sent(hop.stage);
 }
 
+/* To an endpoint of this host. Only what is larger than its interface has to take need be asked about. */
+static __always_inline int hand_locally(struct frame *frame, struct ethernet *ethernet, const struct endpoint *row)
+{
+	__u32 uplink = 0, length = frame->length - sizeof(*ethernet);
+	const struct uplink *limit = bpf_map_lookup_elem(&uplinks, &uplink);
+
+	if (limit && length + WIRE_OVERHEAD > limit->mtu &&
+	    bpf_check_mtu(frame->ctx, row->ifindex, &length, 0, 0) == BPF_MTU_CHK_RET_FRAG_NEEDED) {
+		frame->fits = length;
+		return -REASON_DROP_TOO_BIG;
+	}
+	return deliver(frame, ethernet, row, 0);
+}
+
 static __always_inline int from_endpoint(struct frame *frame)
 {
 	struct cursor cursor = cursor_of(frame->ctx);
@@ -111,10 +126,14 @@ static __always_inline int from_endpoint(struct frame *frame)
 	if (!error && destination.flags & ENDPOINT_GATEWAY)
 		return answer_echo(ethernet, &packet, &cursor);
 	if (!error && destination.flags & ENDPOINT_LOCAL)
-		return deliver(frame, ethernet, &destination, 0);
-	if (packet.version == 6 && address_is_link_local(&packet.destination))
+		error = hand_locally(frame, ethernet, &destination);
+	else if (packet.version == 6 && address_is_link_local(&packet.destination))
 		return -REASON_DROP_NO_ENDPOINT;
-	return send_out(frame, &origin, ethernet, &packet, &source, error ? NULL : &destination);
+	else
+		error = send_out(frame, &origin, ethernet, &packet, &source, error ? NULL : &destination);
+	if (error == -REASON_DROP_TOO_BIG)
+		return tell_too_big(frame, origin.vni, &packet, &source, 0);
+	return error;
 }
 
 SEC("xdp.frags")

@@ -156,8 +156,8 @@ static __always_inline void write_advertisement(struct advertisement *at, const 
 	at->option.words = 1;
 	at->option.mac = router_mac();
 	/* RFC 8200, 8.1: addresses, length and next header, then the message. */
-	sum = checksum_words((const __u32 *)&ip->saddr, 8, bpf_htonl(sizeof(*at)) + bpf_htonl(IPPROTO_ICMPV6));
-	at->neighbour.check = ~checksum_fold(checksum_words((const __u32 *)at, sizeof(*at) / 4, sum));
+	sum = checksum_words(&ip->saddr, 8, bpf_htonl(sizeof(*at)) + bpf_htonl(IPPROTO_ICMPV6));
+	at->neighbour.check = ~checksum_fold(checksum_words(at, sizeof(*at) / 4, sum));
 }
 
 /* Written over the question, from the target to the one that asked, or to all nodes. */

@@ -14,9 +14,14 @@ static __always_inline __u16 checksum_fold(__u64 sum)
 	return sum;
 }
 
+/* What was written as fields is read as words: without the attribute the reading may come first. */
+typedef __u32 __attribute__((may_alias)) sum_word_t;
+
 /* The sum of 32-bit words as they lie in memory. */
-static __always_inline __u64 checksum_words(const __u32 *words, int count, __u64 sum)
+static __always_inline __u64 checksum_words(const void *from, int count, __u64 sum)
 {
+	const sum_word_t *words = from;
+
 #pragma unroll
 	for (int i = 0; i < count; i++)
 		sum += words[i];

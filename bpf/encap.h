@@ -140,6 +140,13 @@ static __always_inline void write_option(struct geneve_option *option, const str
 		body->sender = constants.self;
 }
 
+/* It does not fit an underlay MTU; the frame is as it was. Who may tell the sender is the program's business. */
+static __always_inline int too_big(struct frame *frame, __u32 mtu)
+{
+	frame->fits = mtu > WIRE_OVERHEAD ? mtu - WIRE_OVERHEAD : 0;
+	return -REASON_DROP_TOO_BIG;
+}
+
 /* Put outer headers on, without or with our option, instead of `strip` bytes of old ones, and send the frame to `hop`. */
 static __always_inline int wrap(struct frame *frame, const struct outgoing *outgoing, const struct hop *hop,
 				__u32 strip, bool plain)
@@ -155,9 +162,9 @@ static __always_inline int wrap(struct frame *frame, const struct outgoing *outg
 
 	if (error)
 		return error;
-	/* One limit for every path, so that what once fitted always does. Here "too big" will be told to the sender. */
+	/* One limit for every path, so that what once fitted always does. */
 	if (inner - sizeof(*ethernet) + WIRE_OVERHEAD > way.mtu)
-		return -REASON_DROP_TOO_BIG;
+		return too_big(frame, way.mtu);
 	if (bpf_xdp_adjust_head(frame->ctx, (int)strip - size))
 		return -REASON_DROP_HELPER;
 	cursor = cursor_of(frame->ctx);
@@ -206,7 +213,7 @@ static __always_inline int relay(struct frame *frame, struct tunnel *tunnel, con
 	if (error)
 		return error;
 	if (bpf_ntohs(ip->tot_len) > way.mtu)
-		return -REASON_DROP_TOO_BIG;
+		return too_big(frame, way.mtu);
 	if (ip->ttl <= 1)
 		return -REASON_DROP_TTL;
 	checksum_replace(&ip->check, ip->saddr, ip->daddr); /* daddr is this host: the new source */

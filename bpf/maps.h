@@ -93,6 +93,15 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 } interfaces SEC(".maps") __owned;
 
+/* The virtual router's addresses in a network: where its ICMP errors come from. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct router_key);
+	__type(value, struct router);
+	__uint(max_entries, LIMIT_NETWORKS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} routers SEC(".maps") __owned;
+
 /* Learned shortcuts to the hosts of remote endpoints. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -108,6 +117,14 @@ struct {
 	__type(value, struct traffic);
 	__uint(max_entries, LIMIT_COUNTERS);
 } counters SEC(".maps") __data_plane;
+
+/* How many ICMP errors each local endpoint may still get, by counter slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct allowance);
+	__uint(max_entries, LIMIT_COUNTERS);
+} errors SEC(".maps") __cache;
 
 /* Packets and bytes of each verdict. */
 struct {

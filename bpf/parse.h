@@ -89,6 +89,7 @@ struct packet {
 	bool from_unicast;
 	bool to_unicast;
 	bool fragment;
+	bool later; /* of the fragments not the first: it has no ports, and no ICMP type */
 	bool extended; /* by IPv6 extension headers: the cursor stands at the first of them */
 	__u32 head; /* the first 4 bytes of what follows, as they lie there; 0 in later fragments */
 };
@@ -208,7 +209,8 @@ static __always_inline int parse_ipv4(struct cursor *cursor, struct packet *pack
 	packet->traffic_class = ip->tos;
 	packet->protocol = ip->protocol;
 	packet->fragment = ip->frag_off & bpf_htons(IP_FRAGMENT);
-	if (!(ip->frag_off & bpf_htons(IP_FRAGMENT_OFFSET)))
+	packet->later = ip->frag_off & bpf_htons(IP_FRAGMENT_OFFSET);
+	if (!packet->later)
 		packet->head = parse_head(cursor);
 	return 0;
 }
@@ -273,8 +275,10 @@ static __always_inline int parse_extensions(struct xdp_md *ctx, struct packet *p
 		packet->extended = true;
 		if (packet->protocol == IPPROTO_FRAGMENT) {
 			packet->fragment = true;
-			if (header[2] || header[3] & 0xf8) { /* a later one: what follows is payload */
+			if (header[2] || header[3] & 0xf8) { /* what follows is payload */
 				packet->protocol = header[0];
+				packet->later = true;
+				packet->head = 0;
 				return 0;
 			}
 		}

@@ -106,4 +106,11 @@ static __always_inline int read_dividers(__u32 vni, struct host_set *row)
 	return row_read(&dividers, &key, sizeof(key), row, sizeof(*row), -REASON_DROP_UNKNOWN_VPC);
 }
 
+static __always_inline int read_router(__u32 vni, __u32 network, struct router *row)
+{
+	struct router_key key = {.vni = vni, .network = network};
+
+	return row_read(&routers, &key, sizeof(key), row, sizeof(*row), -REASON_DROP_NO_NETWORK);
+}
+
 #endif

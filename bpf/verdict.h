@@ -10,6 +10,7 @@ struct frame {
 	struct xdp_md *ctx;
 	__u32 length; /* as it came, all its buffers together */
 	__u32 out; /* the interface it leaves by, if it is forwarded */
+	__u32 fits; /* the largest IP packet that would have been sent on, if it is too big */
 };
 
 static __always_inline struct frame frame_of(struct xdp_md *ctx)

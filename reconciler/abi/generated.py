@@ -64,25 +64,26 @@ class Reason(IntEnum):
     RETURNED = 7
     ANSWERED = 8
     UNANSWERED = 9
-    DROP_MALFORMED = 10
-    DROP_UNKNOWN_INTERFACE = 11
-    DROP_SPOOFED_MAC = 12
-    DROP_SPOOFED_ADDRESS = 13
-    DROP_NOT_IP = 14
-    DROP_MULTICAST = 15
-    DROP_UNKNOWN_HOST = 16
-    DROP_UNKNOWN_VPC = 17
-    DROP_NO_ENDPOINT = 18
-    DROP_NO_NETWORK = 19
-    DROP_NO_BOUNCER = 20
-    DROP_NO_NEXT_HOP = 21
-    DROP_TOO_BIG = 22
-    DROP_ECN = 23
-    DROP_TTL = 24
-    DROP_TORN = 25
-    DROP_HELPER = 26
-    DROP_RETURNED_TWICE = 27
-    COUNT = 28
+    ANSWERED_TOO_BIG = 10
+    DROP_MALFORMED = 11
+    DROP_UNKNOWN_INTERFACE = 12
+    DROP_SPOOFED_MAC = 13
+    DROP_SPOOFED_ADDRESS = 14
+    DROP_NOT_IP = 15
+    DROP_MULTICAST = 16
+    DROP_UNKNOWN_HOST = 17
+    DROP_UNKNOWN_VPC = 18
+    DROP_NO_ENDPOINT = 19
+    DROP_NO_NETWORK = 20
+    DROP_NO_BOUNCER = 21
+    DROP_NO_NEXT_HOP = 22
+    DROP_TOO_BIG = 23
+    DROP_ECN = 24
+    DROP_TTL = 25
+    DROP_TORN = 26
+    DROP_HELPER = 27
+    DROP_RETURNED_TWICE = 28
+    COUNT = 29
 
 
 class Stage(IntEnum):
@@ -195,6 +196,15 @@ MAPS = MappingProxyType(
             1,
             Ownership.OWNED,
         ),
+        "errors": MapSpec(
+            "errors",
+            MapKind.PERCPU_ARRAY,
+            Record(np.dtype([("index", "<u4")]), {}, frozenset()),
+            Record(np.dtype([("seen", "<u4"), ("credit", "<u4")]), {}, frozenset()),
+            16384,
+            0,
+            Ownership.CACHE,
+        ),
         "hosts": MapSpec(
             "hosts",
             MapKind.HASH,
@@ -263,9 +273,22 @@ MAPS = MappingProxyType(
             MapKind.PERCPU_ARRAY,
             Record(np.dtype([("index", "<u4")]), {}, frozenset()),
             Record(np.dtype([("packets", "<u8"), ("bytes", "<u8")]), {}, frozenset()),
-            28,
+            29,
             0,
             Ownership.DATA_PLANE,
+        ),
+        "routers": MapSpec(
+            "routers",
+            MapKind.HASH,
+            Record(np.dtype([("vni", "<u4"), ("network", "<u4")]), {}, frozenset()),
+            Record(
+                np.dtype([("check", "<u4"), ("ipv4", ">u4"), ("ipv6", "|u1", (16,))]),
+                {"ipv4": "ipv4", "ipv6": "address"},
+                frozenset({"check"}),
+            ),
+            65536,
+            1,
+            Ownership.OWNED,
         ),
         "uplink_macs": MapSpec(
             "uplink_macs",
@@ -294,4 +317,4 @@ CONSTANTS = Record(
 )
 
 # Names this layout in serialised host states.
-ABI = "bfd0099c28a4519e"
+ABI = "c76ddd2dca9dfab2"

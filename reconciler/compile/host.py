@@ -9,6 +9,7 @@ from reconciler.compile.networks import networks
 from reconciler.compile.origins import Numbering, settle
 from reconciler.compile.overview import Overview
 from reconciler.compile.programs import links, programs
+from reconciler.compile.routers import routers
 from reconciler.compile.sets import bouncers, dividers
 from reconciler.compile.state import HostName, HostState
 from reconciler.model.topology import Topology
@@ -19,6 +20,7 @@ FEATURES = {
     "endpoints": endpoints,
     "hosts": hosts,
     "networks": networks,
+    "routers": routers,
 }
 
 

@@ -21,6 +21,7 @@ from reconciler.compile.interfaces import interfaces
 from reconciler.compile.origins import Numbering
 from reconciler.compile.overview import Overview
 from reconciler.compile.programs import ACCESS, links
+from reconciler.compile.routers import routers_of
 from reconciler.compile.sets import bouncers_of
 from reconciler.compile.state import HostState
 
@@ -56,8 +57,9 @@ def update(state: HostState, old: Overview, new: Overview, host: int) -> HostSta
     if before != after:
         local = table.values["flags"] & EndpointFlag.LOCAL != 0
         present = _networks(new, table.take(local)) - before | after
-        made = bouncers_of(new, host, np.array(sorted(present), np.int32))
-        tables["bouncers"] = texts.translated(made, numbering)
+        networks = np.array(sorted(present), np.int32)
+        for name, make in (("bouncers", bouncers_of), ("routers", routers_of)):
+            tables[name] = texts.translated(make(new, host, networks), numbering)
     ends, shown = _items(state, old, new, host)
     tables, origins = texts.settle(tables)
     return replace(state, tables=tables, interfaces=ends, links=shown, origins=origins)

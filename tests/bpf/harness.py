@@ -232,6 +232,12 @@ class World:
         cells = {"flags": EndpointFlag.GATEWAY}
         return self.write("endpoints", {"vni": vni, "address": address(where)}, cells)
 
+    def router(self, vni: int, network: int, ipv4: str = "", ipv6: str = "") -> Self:
+        """The addresses that the virtual router speaks from in a network."""
+        cells = {"ipv4": int(IPv4Address(ipv4))} if ipv4 else {}
+        more = {"ipv6": address(ipv6)} if ipv6 else {}
+        return self.write("routers", {"vni": vni, "network": network}, {**cells, **more})
+
     def network(self, vni: int, cidr: str, number: int) -> Self:
         """What a divider knows of a network."""
         subnet = ip_network(cidr)
@@ -288,9 +294,10 @@ class World:
             else:
                 libbpf.delete(self.bench.maps[name], key)
         self._written.clear()
-        zero = bytes(MAPS["counters"].value.dtype.itemsize * self.bench.cpus)
-        for counter in range(self._counters + 1):
-            libbpf.update(self.bench.maps["counters"], counter.to_bytes(4, "little"), zero)
+        for name in ("counters", "errors"):
+            zero = bytes(MAPS[name].value.dtype.itemsize * self.bench.cpus)
+            for counter in range(self._counters + 1):
+                libbpf.update(self.bench.maps[name], counter.to_bytes(4, "little"), zero)
         keys = np.zeros(CAPACITY["paths"], MAPS["paths"].key.dtype)
         values = np.zeros(CAPACITY["paths"], MAPS["paths"].value.dtype)
         read, _, _ = libbpf.lookup_batch(self.bench.maps["paths"], None, keys, values, len(keys))

@@ -4,7 +4,7 @@ import pytest
 from scapy.contrib.geneve import GENEVE, GeneveOptions
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import ARP, Ether
-from scapy.packet import Packet
+from scapy.packet import Packet, Raw
 
 from reconciler.abi.generated import OptionFlag, Reason, Stage, Wire
 from tests.bpf.frames import (
@@ -119,7 +119,28 @@ def test_what_does_not_fit_the_uplink_is_dropped(bouncer: World) -> None:
     )
 
 
+def test_frames_of_several_buffers_go_there_whole(bouncer: World) -> None:
+    bouncer.uplink(mtu=9000)
+    inner = ping(ME, PEER) / Raw(bytes(range(250)) * 34)
+    assert_plain(bouncer.bench.run("access", bytes(inner)), inner)
+    inner = ping(OTHER, PEER) / Raw(bytes(range(250)) * 34)
+    assert_plain(run(bouncer, tunnel(inner, Stage.NETWORK, sender=B)), inner)
+
+
 # From a foreign host
+
+
+def test_frames_of_several_buffers_come_from_there_whole(bouncer: World) -> None:
+    bouncer.uplink(mtu=9000)
+    load = Raw(bytes(range(250)) * 34)
+    inner = ping(PEER, ME, hardware=PEER_MAC) / load
+    got = run(bouncer, plain(inner))
+    assert got.reason == Reason.DELIVERED
+    assert got.frame[14:] == bytes(inner)[14:]
+    inner = ping(PEER, NEAR, hardware=PEER_MAC) / load
+    got = run(bouncer, plain(inner))
+    assert got.reason == Reason.SENT_DIRECT
+    assert bytes(opened(got.frame).inner) == bytes(inner)
 
 
 @PAIRS

@@ -1,7 +1,7 @@
 """Return to sender: what a host cannot serve goes back once, and the next candidate is tried."""
 
 import pytest
-from scapy.packet import Packet
+from scapy.packet import Packet, Raw
 
 from reconciler.abi.generated import OptionFlag, Reason, Stage
 from tests.bpf.frames import (
@@ -120,6 +120,13 @@ def test_a_refused_direct_path_is_forgotten_and_a_bouncer_asked(
     assert seen.udp.sport == frame["UDP"].sport, "the flow keeps its port"
     assert bytes(seen.inner) == bytes(opened(bytes(frame)).inner)
     assert sender.path(BLUE, peer) is None
+
+
+def test_a_refused_frame_of_several_buffers_is_sent_anew_whole(sender: World) -> None:
+    sender.uplink(mtu=9000).bouncers(BLUE, WEB, B)
+    inner = ping(ME, PEER) / Raw(bytes(range(250)) * 34)
+    seen = sent(sender, tunnel(inner, source=D, flags=BACK), Reason.SENT_BOUNCER)
+    assert bytes(seen.inner) == bytes(inner)
 
 
 def test_only_the_path_to_the_host_that_refused_is_forgotten(sender: World) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 from scapy.layers.inet import UDP
-from scapy.packet import Packet
+from scapy.packet import Packet, Raw
 
 from reconciler.abi.generated import OptionFlag, Reason, Stage
 from tests.bpf.frames import (
@@ -168,6 +168,19 @@ def test_a_host_that_leaves_a_set_moves_only_its_own_flows(
 
 
 # The underlay
+
+
+@pytest.mark.parametrize("stage", [Stage.BOUNCER, Stage.DIVIDER, Stage.NETWORK])
+def test_a_frame_of_several_buffers_is_sent_on_whole(world: World, stage: Stage) -> None:
+    world.uplink(mtu=9000).remote(BLUE, PEER, C, WEB)
+    inner = ping(ME, PEER) / Raw(bytes(range(250)) * 34)
+    relayed(world, tunnel(inner, stage, sender=B), Reason.BOUNCED)
+
+
+def test_a_frame_of_several_buffers_is_returned_whole(world: World) -> None:
+    world.uplink(mtu=9000)
+    inner = ping(ME, PEER) / Raw(bytes(range(250)) * 34)
+    relayed(world, tunnel(inner, Stage.BOUNCER, sender=B), Reason.RETURNED)
 
 
 @pytest.mark.parametrize("ttl", [0, 1])

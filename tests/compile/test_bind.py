@@ -59,7 +59,7 @@ def endpoint_rows(state: HostState) -> dict[tuple[int, bytes], Any]:
 def test_with_every_fact_nothing_waits_and_every_row_is_there(state: HostState) -> None:
     bound = bind(state, complete(state))
     assert bound.waiting == ()
-    for name in ("endpoints", "bouncers", "dividers", "hosts", "networks"):
+    for name in ("endpoints", "bouncers", "dividers", "hosts", "networks", "routers"):
         assert bound.state.tables[name].without_facts() == state.tables[name]
         assert np.array_equal(bound.state.tables[name].origins, state.tables[name].origins)
 
@@ -218,7 +218,7 @@ def test_without_any_fact_nothing_is_written_and_everything_waits(state: HostSta
     bound = bind(state, Facts())
     written = {name: len(table) for name, table in bound.state.tables.items() if len(table)}
     assert written == {
-        name: len(state.tables[name]) for name in ("networks",) if len(state.tables[name])
+        name: len(state.tables[name]) for name in ("networks", "routers") if len(state.tables[name])
     }
     assert {each.fact.split()[0] for each in bound.waiting} == {"interface", "host", "counter"}
 

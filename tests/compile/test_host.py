@@ -88,6 +88,13 @@ class Statement:
             if me in self.present[n] | self.bouncers[n] | self.dividers[each.vpc]:
                 yield (self.vni(n), each.number), self.set_of(self.bouncers[n])
 
+    def routers(self, me: int) -> Iterator[tuple[Row, Row]]:
+        for n, each in enumerate(self.topology.networks):
+            if me in self.present[n] | self.bouncers[n]:
+                ipv4 = [int(a) for a in each.gateways if a.version == 4]
+                ipv6 = [packed(a) for a in each.gateways if a.version == 6]
+                yield (self.vni(n), each.number), (0, [*ipv4, 0][0], [*ipv6, bytes(16)][0])
+
     def vpcs(self, me: int) -> Iterator[tuple[Row, Row]]:
         for n, each in enumerate(self.topology.networks):
             if me in self.bouncers[n]:
@@ -110,6 +117,7 @@ def test_every_host_holds_the_rows_that_belong_there_and_no_others(found: list[D
             assert rows(tables["networks"]) == dict(said.networks(number))
             assert rows(tables["bouncers"]) == dict(said.sets(number))
             assert rows(tables["dividers"]) == dict(said.vpcs(number))
+            assert rows(tables["routers"]) == dict(said.routers(number))
             assert rows(tables["hosts"]) == dict(said.hosts(number))
             for name in ("interfaces", "next_hops", "uplinks", "uplink_macs"):
                 assert len(tables[name]) == 0
@@ -215,6 +223,7 @@ def test_every_row_says_which_manifest_it_comes_from() -> None:
         "endpoints": ["Endpoint shop/e0000x0000", "Network shop/n0000"],
         "hosts": ["Host h0000"],
         "networks": ["Network shop/n0000"],
+        "routers": ["Network shop/n0000"],
     }
     assert list(state.origins) == sorted({each for one in said.values() for each in one})
 

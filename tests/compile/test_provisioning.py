@@ -108,7 +108,7 @@ def test_the_first_endpoint_of_a_network_on_a_host_brings_its_gateways_and_bounc
     fresh = next(each for each in range(HOSTS) if each not in concerned)
     after = compile_all(built([*documents, endpoint(500, 42, fresh, 1024)]))
     found = changed(states, after)
-    assert found.pop(HostName(f"h{fresh:04}")) == {"bouncers": 1, "endpoints": 4}
+    assert found.pop(HostName(f"h{fresh:04}")) == {"bouncers": 1, "endpoints": 4, "routers": 1}
     assert all(each == {"endpoints": 2} for each in found.values())
     assert len(found) == len(bouncers(topology)[number])
 

@@ -97,6 +97,7 @@ def closed_states(draw: st.DrawFn) -> HostState:
                 for v, n in networks
             ],
         ),
+        table("routers", [({"vni": v, "network": n}, {"ipv4": draw(small)}) for v, n in networks]),
         table(
             "interfaces",
             [
