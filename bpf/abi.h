@@ -48,6 +48,8 @@ enum stage {
 	STAGE_DIVIDER = 2, /* to a divider of the VPC */
 	STAGE_NETWORK = 3, /* to a bouncer of the destination's network */
 	STAGE_HOST = 4, /* to the destination's host */
+	STAGE_PROBE = 5, /* no packet of an endpoint's: an agent asks whether the data plane of a host is alive */
+	STAGE_ALIVE = 6, /* and that data plane says so */
 };
 
 /* The other bits of the option's type. */
@@ -71,6 +73,8 @@ enum reason {
 	REASON_ANSWERED, /* ARP, neighbour discovery or echo answered by the virtual router */
 	REASON_UNANSWERED, /* ARP or neighbour discovery of an endpoint about its own address: heard, nothing to say */
 	REASON_ANSWERED_TOO_BIG, /* does not fit once encapsulated: the endpoint was told what does */
+	REASON_PROBE_ANSWERED, /* another host asked whether this one is alive */
+	REASON_PROBE_HEARD, /* another host said that it is alive: noted */
 	REASON_DROP_MALFORMED, /* a header is cut short or contradicts itself */
 	REASON_DROP_UNKNOWN_INTERFACE, /* access runs on an interface no endpoint owns */
 	REASON_DROP_SPOOFED_MAC, /* source MAC is not the endpoint's */
@@ -209,6 +213,20 @@ struct path {
 	__u16 seen; /* coarse monotonic clock in units of 2^30 ns (1.07 s), modulo 2^16 */
 } __words;
 
+/* Time in health is the coarse monotonic clock's, in units of 2^LIVENESS_SHIFT ns, modulo 2^32 (9 years). */
+enum liveness {
+	LIVENESS_SHIFT = 26, /* 67 ms */
+	LIVENESS_LASTS = 150, /* 10 s: for so long a host stays dead without the agent saying it again */
+};
+
+/* health: of other hosts, by host slot. Each column has one writer, and is read and written by itself. */
+struct health {
+	__u32 heard; /* when it last answered a probe: transit */
+	__u32 learned; /* when a direct path to it was last learned or confirmed: transit */
+	__u32 dead; /* when it was last found dead, 0 if it is not: the agent */
+	__u32 reserved;
+} __words;
+
 struct traffic {
 	__u64 rx_packets; /* received from the endpoint */
 	__u64 rx_bytes;
@@ -238,6 +256,7 @@ struct constants {
 	enum option_flag option_flags[0];
 	enum endpoint_flag endpoint_flags[0];
 	enum host_flag host_flags[0];
+	enum liveness livenesses[0];
 };
 
 _Static_assert(sizeof(struct endpoint_key) == 20, "endpoint_key");
@@ -253,6 +272,7 @@ _Static_assert(sizeof(struct interface) == 8, "interface");
 _Static_assert(sizeof(struct path) == 8, "path");
 _Static_assert(sizeof(struct router) == 24, "router");
 _Static_assert(sizeof(struct allowance) == 8, "allowance");
+_Static_assert(sizeof(struct health) == 16, "health");
 _Static_assert(sizeof(struct constants) == 12, "constants");
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Every map of the data plane, and whose it is: owned maps are diffed and pruned by the control plane, data-plane maps
  * never written by it, collected ones are data-plane maps whose entries it deletes when their owner is gone. What both
- * hold is carried over when a map is made anew; a cache is a data-plane map that starts empty with every new program. */
+ * hold is carried over when a map is made anew; a cache is a data-plane map that starts empty with every new program.
+ * Shared ones are written by programs and by the agent that runs, in mapped memory, and hold nothing that a commit says. */
 #ifndef RECONCILER_MAPS_H
 #define RECONCILER_MAPS_H
 
@@ -14,6 +15,7 @@
 #define __data_plane __attribute__((btf_decl_tag("data-plane")))
 #define __collected __attribute__((btf_decl_tag("collected")))
 #define __cache __attribute__((btf_decl_tag("cache")))
+#define __shared __attribute__((btf_decl_tag("shared")))
 
 /* Where an overlay address is: local endpoints, gateways, and on bouncers every endpoint of their networks. */
 struct {
@@ -109,6 +111,15 @@ struct {
 	__type(value, struct path);
 	__uint(max_entries, LIMIT_PATHS);
 } paths SEC(".maps") __collected;
+
+/* Which hosts are alive, by host slot: when each was heard, and what the agent makes of it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct health);
+	__uint(max_entries, LIMIT_HOSTS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+} health SEC(".maps") __shared;
 
 /* Packets and bytes of each local endpoint, by counter slot. */
 struct {

@@ -3,6 +3,7 @@
 #ifndef RECONCILER_PATH_H
 #define RECONCILER_PATH_H
 
+#include "health.h"
 #include "row.h"
 
 /* Units of 2^30 ns: a shift, where a second would be a division. */
@@ -21,11 +22,13 @@ static __always_inline void path_learn(const struct endpoint_key *key, ipv4_t ho
 	if (row)
 		row_copy(&known, row, sizeof(known));
 	if (row && known.host == host && known.host_slot == slot) {
-		if (known.seen != wanted.seen)
-			row_copy(row, &wanted, sizeof(wanted));
-		return;
+		if (known.seen == wanted.seen)
+			return;
+		row_copy(row, &wanted, sizeof(wanted));
+	} else {
+		bpf_map_update_elem(&paths, key, &wanted, BPF_ANY);
 	}
-	bpf_map_update_elem(&paths, key, &wanted, BPF_ANY);
+	health_learned(slot);
 }
 
 /* The host that `key` was heard from within constants.path_seconds. */

@@ -12,12 +12,14 @@ struct journey {
 	ipv4_t avoid; /* the host that sent it here or back: it cannot serve it. 0: none */
 	__u16 flow; /* spreads flows over a set */
 	__u8 stage; /* how far it has come */
+	__u8 reserved;
 };
 
 struct hop {
 	ipv4_t host;
 	__u16 slot;
 	__u8 stage;
+	bool alive;
 };
 
 /* Rendezvous hashing (Thaler, Ravishankar 1998): each flow ranks the hosts, so one that leaves moves only its own. */
@@ -30,24 +32,34 @@ static __always_inline __u32 rank(__u16 flow, ipv4_t host)
 	return x ^ x >> 16;
 }
 
-/* The best of a set, other than this host and the one to avoid. */
-static __always_inline bool choose(const struct host_set *set, const struct journey *journey, struct hop *hop)
+/*
+ * The best of a set, other than this host and the one to avoid, into `hop`: 1, or 0 if there is none. A dead one is the
+ * best only where all are dead. Verified once, by itself, as is_alive() is.
+ */
+__attribute__((noinline)) int choose(const struct host_set *set, const struct journey *journey, struct hop *hop)
 {
 	ipv4_t self = constants.self;
 	__u32 best = 0;
 
+	if (!set || !journey || !hop)
+		return 0;
 #pragma unroll
 	for (__u32 i = 0; i < LIMIT_SET; i++) {
 		ipv4_t host = set->host[i];
-		__u32 score = rank(journey->flow, host) | 1;
+		__u32 alive, score;
 
-		if (i < set->count && host != self && host != journey->avoid && score > best) {
+		if (i >= set->count || host == self || host == journey->avoid)
+			continue;
+		alive = is_alive(set->host_slot[i]);
+		score = rank(journey->flow, host) >> 1 | alive << 31 | 1;
+		if (score > best) {
 			best = score;
 			hop->host = host;
 			hop->slot = set->host_slot[i];
+			hop->alive = alive;
 		}
 	}
-	return best;
+	return best != 0;
 }
 
 static __always_inline bool contains(const struct host_set *set, ipv4_t host)
@@ -79,6 +91,7 @@ static __always_inline bool known_host(const struct endpoint *row, const struct 
 	hop->host = row->host;
 	hop->slot = row->host_slot;
 	hop->stage = STAGE_HOST;
+	hop->alive = is_alive(hop->slot);
 	return hop->host != constants.self && hop->host != journey->avoid;
 }
 
@@ -155,20 +168,56 @@ static __always_inline int reason_relayed(__u8 stage)
 	}
 }
 
+/*
+ * To whoever may know more, since `direct` (no host: none), which leads straight to the destination's host, is dead. It
+ * is taken all the same where nobody is left who is alive: the agent may be wrong, and better there than nowhere.
+ */
+static __always_inline int detour(const struct journey *journey, const struct endpoint *row, const struct hop *direct,
+				  struct hop *hop)
+{
+	int error = route(journey, row, hop);
+
+	if (!direct->host || error == -REASON_DROP_TORN || (!error && hop->alive))
+		return error;
+	*hop = *direct;
+	return 0;
+}
+
+/* On its way: to its host, if that is known and alive, or to whoever may know more. */
+static __always_inline int proceed(const struct journey *journey, const struct endpoint *row, struct hop *hop)
+{
+	struct hop direct = {};
+
+	if (journey->stage < STAGE_HOST && known_host(row, journey, hop)) {
+		if (hop->alive)
+			return 0;
+		direct = *hop;
+	}
+	return detour(journey, row, &direct, hop);
+}
+
 /* From an endpoint of this host: its known host, a direct path, or whoever knows more. */
 static __always_inline int depart(const struct journey *journey, const struct endpoint *row, struct hop *hop)
 {
 	struct path path = {};
+	struct hop direct = {};
 
-	if (known_host(row, journey, hop))
-		return 0;
+	if (known_host(row, journey, hop)) {
+		if (hop->alive)
+			return 0;
+		direct = *hop;
+	}
 	if (path_find(&journey->key, &path) && path.host != journey->avoid) {
 		hop->host = path.host;
 		hop->slot = path.host_slot;
 		hop->stage = STAGE_HOST;
-		return 0;
+		hop->alive = is_alive(path.host_slot);
+		if (hop->alive)
+			return 0;
+		if (!direct.host)
+			direct = *hop;
 	}
-	return route(journey, row, hop);
+	return detour(journey, row, &direct, hop);
 }
 
 #endif

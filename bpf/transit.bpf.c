@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* XDP on the underlay interface: what other hosts send is delivered, relayed or sent back; the rest passes. */
-#include "encap.h"
+#include "liveness.h"
 
 /* The inner packet: a relay needs its addresses, delivery its traffic class as well. */
 static __always_inline int parse_inner(struct cursor *cursor, const struct tunnel *tunnel, struct ethernet **ethernet,
@@ -137,10 +137,7 @@ static __always_inline int forward(struct frame *frame, struct tunnel *tunnel, s
 		flags |= OPTION_RETRIED;
 		journey.stage = STAGE_BOUNCER;
 	}
-	if (journey.stage < STAGE_HOST && known_host(row, &journey, &hop))
-		error = 0;
-	else
-		error = route(&journey, row, &hop);
+	error = proceed(&journey, row, &hop);
 	if (!error) {
 		error = relay(frame, tunnel, &hop, flags);
 		return error ? error : reason_relayed(hop.stage);
@@ -242,6 +239,8 @@ static __always_inline int from_underlay(struct frame *frame)
 	error = find_host(tunnel.ip->saddr, &previous);
 	if (error)
 		return error;
+	if (is_control(&tunnel))
+		return from_prober(frame, &tunnel, &previous);
 	error = check_tunnel(&cursor, &tunnel, frame->length);
 	if (error)
 		return error;

@@ -25,7 +25,7 @@ static __always_inline int act(const struct frame *frame, __u32 reason)
 {
 	if (reason == REASON_PASSED)
 		return XDP_PASS;
-	if (reason == REASON_UNANSWERED)
+	if (reason == REASON_UNANSWERED || reason == REASON_PROBE_HEARD)
 		return XDP_DROP;
 	/*
 	 * Never XDP_TX: a veth tells its other end of such frames only if an XDP program runs there (veth_xdp_flush,

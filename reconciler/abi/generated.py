@@ -42,6 +42,13 @@ class Limit(IntEnum):
     COUNTERS = 16384
 
 
+class Liveness(IntEnum):
+    """enum liveness of bpf/abi.h."""
+
+    SHIFT = 26
+    LASTS = 150
+
+
 class OptionFlag(IntFlag):
     """enum option_flag of bpf/abi.h."""
 
@@ -65,25 +72,27 @@ class Reason(IntEnum):
     ANSWERED = 8
     UNANSWERED = 9
     ANSWERED_TOO_BIG = 10
-    DROP_MALFORMED = 11
-    DROP_UNKNOWN_INTERFACE = 12
-    DROP_SPOOFED_MAC = 13
-    DROP_SPOOFED_ADDRESS = 14
-    DROP_NOT_IP = 15
-    DROP_MULTICAST = 16
-    DROP_UNKNOWN_HOST = 17
-    DROP_UNKNOWN_VPC = 18
-    DROP_NO_ENDPOINT = 19
-    DROP_NO_NETWORK = 20
-    DROP_NO_BOUNCER = 21
-    DROP_NO_NEXT_HOP = 22
-    DROP_TOO_BIG = 23
-    DROP_ECN = 24
-    DROP_TTL = 25
-    DROP_TORN = 26
-    DROP_HELPER = 27
-    DROP_RETURNED_TWICE = 28
-    COUNT = 29
+    PROBE_ANSWERED = 11
+    PROBE_HEARD = 12
+    DROP_MALFORMED = 13
+    DROP_UNKNOWN_INTERFACE = 14
+    DROP_SPOOFED_MAC = 15
+    DROP_SPOOFED_ADDRESS = 16
+    DROP_NOT_IP = 17
+    DROP_MULTICAST = 18
+    DROP_UNKNOWN_HOST = 19
+    DROP_UNKNOWN_VPC = 20
+    DROP_NO_ENDPOINT = 21
+    DROP_NO_NETWORK = 22
+    DROP_NO_BOUNCER = 23
+    DROP_NO_NEXT_HOP = 24
+    DROP_TOO_BIG = 25
+    DROP_ECN = 26
+    DROP_TTL = 27
+    DROP_TORN = 28
+    DROP_HELPER = 29
+    DROP_RETURNED_TWICE = 30
+    COUNT = 31
 
 
 class Stage(IntEnum):
@@ -94,6 +103,8 @@ class Stage(IntEnum):
     DIVIDER = 2
     NETWORK = 3
     HOST = 4
+    PROBE = 5
+    ALIVE = 6
 
 
 class Wire(IntEnum):
@@ -205,6 +216,21 @@ MAPS = MappingProxyType(
             0,
             Ownership.CACHE,
         ),
+        "health": MapSpec(
+            "health",
+            MapKind.ARRAY,
+            Record(np.dtype([("index", "<u4")]), {}, frozenset()),
+            Record(
+                np.dtype(
+                    [("heard", "<u4"), ("learned", "<u4"), ("dead", "<u4"), ("reserved", "<u4")]
+                ),
+                {},
+                frozenset(),
+            ),
+            16384,
+            1024,
+            Ownership.SHARED,
+        ),
         "hosts": MapSpec(
             "hosts",
             MapKind.HASH,
@@ -273,7 +299,7 @@ MAPS = MappingProxyType(
             MapKind.PERCPU_ARRAY,
             Record(np.dtype([("index", "<u4")]), {}, frozenset()),
             Record(np.dtype([("packets", "<u8"), ("bytes", "<u8")]), {}, frozenset()),
-            29,
+            31,
             0,
             Ownership.DATA_PLANE,
         ),
@@ -317,4 +343,4 @@ CONSTANTS = Record(
 )
 
 # Names this layout in serialised host states.
-ABI = "c76ddd2dca9dfab2"
+ABI = "15ca1487789e0c08"

@@ -29,6 +29,7 @@ class Ownership(StrEnum):
     DATA_PLANE = "data-plane"
     COLLECTED = "collected"
     CACHE = "cache"  # data-plane, and need not be carried over when programs are replaced
+    SHARED = "shared"  # by programs and by the agent while it runs; never a difference
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from reconciler.abi.generated import OptionFlag, Stage, Wire
-from tests.bpf.harness import ROUTER, SELF, UPLINK
+from reconciler.datapath.prober import CLASS, payload
+from tests.bpf.harness import ROUTER, SELF, UPLINK, next_hop
 
 BLUE, RED = 7, 8  # VNIs
 WEB, DB = 1, 2  # networks
@@ -80,6 +81,23 @@ def tunnel(
         / GENEVE(vni=vni, critical=1, proto=0x6558, options=options)
         / inner
     )
+
+
+def probe(source: str = B, data: bytes | None = None, destination: str = SELF) -> Packet:
+    """What the agent of `source` sends."""
+    return (
+        Ether(src=next_hop(source), dst=UPLINK)
+        / IP(src=source, dst=destination, tos=CLASS)
+        / UDP(sport=50000, dport=Wire.PORT)
+        / Raw(payload() if data is None else data)
+    )
+
+
+def answer(source: str = B) -> Packet:
+    """What the data plane of `source` answers."""
+    sent = bytearray(payload())
+    sent[10] = OptionFlag.CRITICAL | Stage.ALIVE
+    return probe(source, bytes(sent))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from reconciler.abi.generated import (
 )
 from reconciler.compile.check import fill_check
 from reconciler.datapath import bindings, libbpf
+from reconciler.datapath.prober import health_clock
 
 OBJECTS = Path(__file__).resolve().parents[2] / "bpf" / "build"
 PROGRAMS = ("access", "transit")
@@ -281,6 +282,22 @@ class World:
         self.write("uplinks", {"index": index}, {"ifindex": ifindex, "mtu": mtu})
         octets = np.frombuffer(mac(hardware), np.uint8)
         return self.write("uplink_macs", {"index": index}, {"mac": octets, "valid": 1})
+
+    def health(self, where: str, **columns: int) -> Self:
+        """What is known of whether a host is alive; without columns it is alive, never heard."""
+        return self.write("health", {"index": slot(where)}, columns)
+
+    def dead(self, where: str, age: int = 0) -> Self:
+        """The agent found a host dead, `age` units of Liveness ago."""
+        return self.health(where, dead=health_clock() - age)
+
+    def read_health(self, where: str) -> dict[str, int]:
+        """The columns of a host's health."""
+        keys, values = self.row("health", {"index": slot(where)}, {})
+        raw = libbpf.lookup(self.bench.maps["health"], keys.tobytes(), values.itemsize)
+        assert raw is not None
+        found = np.frombuffer(raw, values.dtype)[0]
+        return {column: int(found[column]) for column in values.dtype.names or ()}
 
     def traffic(self, counter: int) -> dict[str, int]:
         """What an endpoint's counter slot holds."""

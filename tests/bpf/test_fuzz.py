@@ -38,10 +38,12 @@ from tests.bpf.frames import (
     B,
     C,
     D,
+    answer,
     datagram,
     ip,
     option,
     ping,
+    probe,
     tunnel,
 )
 from tests.bpf.harness import INTERFACE, ROUTER, SELF, UPLINK, World, Xdp, address, mac
@@ -117,6 +119,7 @@ def from_underlay() -> list[bytes]:
             plain = tunnel(ping(BEHIND, where), vni=vni, source=F, options=[])
             plain[GENEVE].critical = 0
             frames.append(plain)
+    frames += [probe(B), probe(D), answer(C)]
     return [bytes(each) for each in frames]
 
 
