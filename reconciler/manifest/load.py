@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from reconciler.manifest.document import Document
+from reconciler.manifest.mend import mend
 from reconciler.manifest.problem import MAX_ALL_FINDINGS, MAX_FINDINGS, Finding, Severity
 from reconciler.manifest.read import read
 from reconciler.manifest.reading import Reading
@@ -21,7 +22,10 @@ DEFAULT_NAMESPACE = "default"
 
 
 class Identity(NamedTuple):
-    """What a manifest is called; `namespace` is '' for what belongs to the cluster."""
+    """What a manifest is called; `namespace` is '' for what belongs to the cluster.
+
+    Of invalid ones `name` may be '': what they are to be called, nobody knows.
+    """
 
     kind: str
     namespace: str
@@ -30,11 +34,13 @@ class Identity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What one file holds. `invalid` names the manifests that were recognised and have errors."""
+    """What one file holds. `invalid` names the manifests that were recognised and have errors;
+    `mended` are those of them of which enough is right to judge it."""
 
     documents: tuple[Document, ...] = ()
     findings: tuple[Finding, ...] = ()
     invalid: tuple[Identity, ...] = ()
+    mended: tuple[Document, ...] = ()
 
     def at(self, path: str) -> FileResult:
         """The same result for a file at `path`."""
@@ -42,6 +48,7 @@ class FileResult:
             tuple(replace(document, path=path) for document in self.documents),
             tuple(replace(finding, path=path) for finding in self.findings),
             self.invalid,
+            tuple(replace(document, path=path) for document in self.mended),
         )
 
 
@@ -50,12 +57,13 @@ class Loaded:
     """All files together: valid documents in the order of files, and what is wrong with the rest.
 
     `invalid` are manifests that exist and cannot be used, so that nobody reports what refers to
-    them as well.
+    them as well; `mended` is what can be judged of them.
     """
 
     documents: tuple[Document, ...]
     findings: tuple[Finding, ...]
     invalid: frozenset[Identity]
+    mended: tuple[Document, ...]
 
 
 # Results by blob, and whether it is JSON: two commits have most of their files in common.
@@ -73,6 +81,7 @@ def collect(results: Iterable[FileResult]) -> Loaded:
     documents: list[Document] = []
     findings: list[Finding] = []
     invalid: set[Identity] = set()
+    mended: list[Document] = []
     cut = False
     for result in results:
         documents += result.documents
@@ -81,10 +90,11 @@ def collect(results: Iterable[FileResult]) -> Loaded:
         elif result.findings:
             cut = True
         invalid.update(result.invalid)
+        mended += result.mended
     if cut:
         message = f"only the first {MAX_ALL_FINDINGS:,} problems are shown; correct these first"
         findings.append(Finding(".", -1, "", "SCHEMA1099", message))
-    return Loaded(tuple(documents), tuple(findings), frozenset(invalid))
+    return Loaded(tuple(documents), tuple(findings), frozenset(invalid), tuple(mended))
 
 
 def load_file(file: SourceFile, validators: Validators, kept: Kept | None = None) -> FileResult:
@@ -113,16 +123,33 @@ def load_readings(
     findings = list(wrong)
     documents: list[Document] = []
     invalid: list[Identity] = []
+    mended: list[Document] = []
     for reading in readings:
         kind, found = _check(reading, validators)
         findings += found
+        if not kind:
+            continue
         identity = _identity(reading.body, kind, validators)
-        if any(finding.severity is Severity.ERROR for finding in found):
-            if identity:
-                invalid.append(identity)
-        elif identity:
-            documents.append(Document(*identity, "", reading.document, reading.body))
-    return FileResult(tuple(documents), _limited(findings), tuple(invalid))
+        document = Document(*identity, "", reading.document, reading.body)
+        if not any(finding.severity is Severity.ERROR for finding in found):
+            documents.append(document)
+            continue
+        intact = None if reading.broken else _mended(document, found, validators)
+        if intact is None:
+            invalid.append(identity)
+        elif not intact.sure("metadata", "name"):
+            invalid.append(Identity(kind, "", ""))
+        elif intact.sure("metadata", "namespace"):
+            invalid.append(identity)
+            mended.append(intact)
+    return FileResult(tuple(documents), _limited(findings), tuple(invalid), tuple(mended))
+
+
+def _mended(
+    document: Document, found: Iterable[Finding], validators: Validators
+) -> Document | None:
+    made = mend(validators.kinds[document.kind], document.body, found)
+    return replace(document, body=made[0], unsure=made[1]) if made else None
 
 
 def _check(reading: Reading, validators: Validators) -> tuple[str, list[Finding]]:
@@ -159,12 +186,12 @@ def _no_kind(body: Any, number: int, validators: Validators) -> Finding:
     return Finding("", number, "/kind", "SCHEMA1002", message)
 
 
-def _identity(body: Any, kind: str, validators: Validators) -> Identity | None:
+def _identity(body: Any, kind: str, validators: Validators) -> Identity:
     """What the document is called, as far as it says so."""
-    metadata = body.get("metadata") if kind and isinstance(body, dict) else None
+    metadata = body.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(metadata, dict) or not isinstance(name, str):
-        return None
+        return Identity(kind, "", "")
     namespace = metadata.get("namespace", DEFAULT_NAMESPACE)
     if not validators.kinds[kind].has_namespace or not isinstance(namespace, str):
         namespace = ""

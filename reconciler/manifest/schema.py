@@ -31,6 +31,7 @@ class Kind:
     name: str
     api_version: str
     has_namespace: bool
+    schema: Mapping[str, Any]
     accepts: Accepts
     validator: Any
 
@@ -56,6 +57,7 @@ def compile_schemas(schemas: Schemas) -> Validators:
             name=kind,
             api_version=properties["apiVersion"]["const"],
             has_namespace="namespace" in properties["metadata"]["properties"],
+            schema=schema,
             accepts=compile_acceptor(schema, FORMATS),
             validator=make_validator(schema),
         )

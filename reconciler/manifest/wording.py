@@ -29,7 +29,9 @@ def findings_of(error: Error, document: int) -> Iterator[Finding]:
         yield from _unknown_fields(error, document, path)
         return
     if error.validator == "required":
-        yield _missing_field(error, document, path)
+        name = _missing(error)
+        if name not in _meant(error):
+            yield _missing_field(error, name, document, path)
         return
     on_key = "propertyNames" in error.absolute_schema_path
     if on_key:
@@ -62,10 +64,21 @@ def _unknown_fields(error: Error, document: int, path: list[Any]) -> Iterator[Fi
         yield Finding("", document, pointer(*path, name), "SCHEMA1003", message, on_key=True)
 
 
-def _missing_field(error: Error, document: int, path: list[Any]) -> Finding:
-    # jsonschema makes one error a name, and states the name in the message only
-    names = error.validator_value
-    name = next(each for each in names if error.message.startswith(repr(each)))
+def _missing(error: Error) -> str:
+    """jsonschema makes one error a name, and states the name in the message only."""
+    names: list[str] = error.validator_value
+    return next(each for each in names if error.message.startswith(repr(each)))
+
+
+def _meant(error: Error) -> set[str]:
+    """The fields that unknown ones beside them are taken for: one mistake, one finding."""
+    if error.schema.get("additionalProperties", True):
+        return set()
+    known = error.schema.get("properties", {})
+    return {nearest(each, known) for each in error.instance if each not in known}
+
+
+def _missing_field(error: Error, name: str, document: int, path: list[Any]) -> Finding:
     field = error.schema.get("properties", {}).get(name, {})
     example = next(iter(field.get("examples", ())), None)
     such_as = "" if example is None else f", such as `{name}: {_written(example)}`"

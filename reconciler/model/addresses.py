@@ -29,7 +29,10 @@ def check_addresses(
     `subnets` are those of `networks`.
     """
     space = _Space(columns, network, networks)
-    usable = np.flatnonzero(network[columns.owner] >= 0)
+    # where network and address are known, and what of them can be compared
+    stated = columns.address.any(axis=1)
+    sure = np.append(subnets.sure, False)[network]
+    usable = np.flatnonzero(sure[columns.owner] & stated)
     where, address = network[columns.owner[usable]], words(columns.address[usable])
     cidr = subnets.around(where, address)
     for row in usable[cidr < 0].tolist():
@@ -38,10 +41,11 @@ def check_addresses(
     taken = usable[inside][subnets.taken(where[inside], cidr[inside], address[inside])]
     for row in taken.tolist():
         _reserved(space, row, report)
+    unplaced = np.flatnonzero(~sure[columns.owner] & (network[columns.owner] >= 0) & stated)
     good = np.setdiff1d(usable[inside], taken, assume_unique=True)
-    _check_twice(space, good, report)
+    _check_twice(space, np.union1d(good, unplaced), report)
     bare = np.bincount(columns.owner, minlength=len(columns.names)) == 0
-    for endpoint in np.flatnonzero(bare & (network >= 0)).tolist():
+    for endpoint in np.flatnonzero(bare & sure).tolist():
         _missing(space, endpoint, report)
 
 

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from reconciler.manifest.document import Document
 from reconciler.model.mac import parse_mac
 from reconciler.model.names import SALT, identity, interface_digest, interface_name
-from reconciler.model.references import target_name
+from reconciler.model.references import UNKNOWN_NAME, target_name
 from reconciler.model.report import qualified
 from reconciler.model.topology import MAPPED, AttachKind, Attachment
 
 NO_MAC = bytes(6)
+UNKNOWN_ADDRESS = "::"  # which no manifest can state; its octets are zero
 LabelSet = tuple[str, str, tuple[tuple[str, str], ...]]  # namespace, salt, sorted labels
 
 
@@ -102,7 +103,7 @@ def read_columns(documents: Sequence[Document]) -> Columns:
     names, macs, octets, counts = [], bytearray(), bytearray(), []
     digests, spots, paths, numbers = [], [], _Numbers(), []
     for document in documents:
-        spec, metadata = document.body["spec"], document.body["metadata"]
+        spec, metadata = _spec(document), document.body["metadata"]
         name = qualified(document)
         names.append(name)
         digests.append(interface_digest(name))
@@ -195,6 +196,13 @@ def join(parts: Sequence[Columns]) -> Columns:
     )
 
 
+def in_order(columns: Columns) -> Columns:
+    """The rows in the order of paths and documents."""
+    places = columns.documents
+    rank = np.argsort(np.argsort(np.array(places.paths, object), kind="stable"))
+    return take(columns, np.lexsort((places.number, rank[places.file])))
+
+
 def _renumber(
     parts: Sequence[tuple[NDArray[np.int32], tuple[Value, ...]]],
 ) -> tuple[NDArray[np.int32], tuple[Value, ...]]:
@@ -207,6 +215,27 @@ def _renumber(
         numbers[used] = [known.setdefault(values[each], len(known)) for each in used.tolist()]
         found.append(numbers[column])
     return np.concatenate(found), tuple(known)
+
+
+def _spec(document: Document) -> Mapping[str, Any]:
+    """The spec, in which what nobody can be sure of refers to nothing and claims nothing."""
+    spec = document.body["spec"]
+    if not document.unsure:
+        return spec  # type: ignore[no-any-return]
+    unknown: dict[str, Any] = {
+        "network": UNKNOWN_NAME,
+        "host": UNKNOWN_NAME,
+        "attach": {"interface": ""},
+    }
+    stated = (
+        spec.get("addresses", ()) if document.stated("spec", "addresses") else [UNKNOWN_ADDRESS]
+    )
+    addresses = [
+        each if document.sure("spec", "addresses", position) else UNKNOWN_ADDRESS
+        for position, each in enumerate(stated)
+    ]
+    unsure = {field: value for field, value in unknown.items() if not document.sure("spec", field)}
+    return {**spec, "addresses": addresses, **unsure}
 
 
 def _octets(text: str) -> bytes:

@@ -37,7 +37,7 @@ def read_commit(snapshot: Snapshot, schemas: Schemas, kept: Kept | None = None) 
     known = Counter((each.path, each.name) for each in loaded.documents if each.path in broken)
     files = [file for file in snapshot.files if file.path in broken]
     names = lost_names(files, known, loaded.invalid)
-    built = build(loaded.documents, Unread(loaded.invalid, names))
+    built = build((*loaded.documents, *loaded.mended), Unread(loaded.invalid, names))
     problems = place((*loaded.findings, *built.findings), snapshot.files)
     wrong = any(each.severity is Severity.ERROR for each in problems)
     return Commit(snapshot.commit, None if wrong else built.topology, loaded.documents, problems)

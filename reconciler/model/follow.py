@@ -22,7 +22,7 @@ from reconciler.manifest.problem import Finding, Problem, Severity
 from reconciler.manifest.schema import Validators
 from reconciler.model.build import Built, assemble
 from reconciler.model.claims import Claims, Names, Numbers
-from reconciler.model.columns import Columns, LabelSet, join, take
+from reconciler.model.columns import Columns, LabelSet, in_order, join, read_columns, take
 from reconciler.model.commit import lost_names
 from reconciler.model.endpoints import read_endpoints
 from reconciler.model.frame import Frame
@@ -156,6 +156,11 @@ def _anew(snapshot: Snapshot, held: Held) -> Step:
         for name in held[path][1].columns.names:
             known[path, name.rpartition("/")[2]] += 1
     lost = lost_names(_full(snapshot, broken), known, invalid)
+    mended = [replace(each, path=path) for path, (_, part) in held.items() for each in part.mended]
+    if mended:
+        few += [each for each in mended if each.kind != ENDPOINT]
+        more = read_columns([each for each in mended if each.kind == ENDPOINT])
+        columns = in_order(join([columns, more]))
     built = assemble(few, columns, Unread(invalid, lost))
     findings: list[Finding] = [*found, *built.findings]
     problems = place(findings, _full(snapshot, {each.path for each in findings}))

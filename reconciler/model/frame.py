@@ -49,4 +49,9 @@ def read_frame(kinds: Mapping[str, Sequence[Document]], unread: Unread, report: 
         check_roles(network_targets.documents, "bouncers", may_bounce, hosts, report)
     check_hosts(host_targets.documents, report)
     check_networks(network_targets.documents, networks, vpcs, report)
-    return Frame(hosts, vpcs, networks, host_targets, network_targets, Subnets.of(networks))
+    sure = [
+        each.sure("spec", "cidrs") and each.sure("spec", "gateways")
+        for each in network_targets.documents
+    ]
+    subnets = Subnets.of(networks, sure)
+    return Frame(hosts, vpcs, networks, host_targets, network_targets, subnets)

@@ -9,6 +9,7 @@ from reconciler.manifest.document import Document
 from reconciler.model.report import Report, called
 from reconciler.model.topology import Host
 
+UNKNOWN = IPv4Address(0)  # of a manifest that is wrong there; none can state it
 ZONE_LABELS = ("zone", "topology.kubernetes.io/zone")
 
 
@@ -17,6 +18,8 @@ def read_hosts(documents: Sequence[Document], report: Report) -> tuple[Host, ...
     hosts = tuple(_host(each) for each in documents)
     first: dict[IPv4Address, Document] = {}
     for host, document in zip(hosts, documents, strict=True):
+        if host.underlay == UNKNOWN:
+            continue
         other = first.setdefault(host.underlay, document)
         if other is not document:
             message = (
@@ -31,8 +34,8 @@ def _host(document: Document) -> Host:
     spec, labels = document.body["spec"], document.body["metadata"].get("labels", {})
     return Host(
         name=document.name,
-        underlay=IPv4Address(spec["underlay"]),
-        interface=spec.get("interface", "eth0"),
+        underlay=IPv4Address(spec["underlay"]) if document.sure("spec", "underlay") else UNKNOWN,
+        interface=spec.get("interface", "eth0") if document.sure("spec", "interface") else "",
         external_interface=spec.get("externalInterface"),
         labels=labels,
         zone=next((labels[key] for key in ZONE_LABELS if key in labels), ""),

@@ -31,7 +31,9 @@ def macs(
     given: NDArray[np.bool_] = np.any(columns.mac, axis=1)
     found = columns.mac.copy()
     first = np.searchsorted(columns.owner, np.arange(len(columns.names)))
-    derive = np.flatnonzero(~given & (np.append(columns.owner, -1)[first] == np.arange(len(first))))
+    has_address = np.append(columns.owner, -1)[first] == np.arange(len(first))
+    known = np.append(columns.address.any(axis=1), False)[first]
+    derive = np.flatnonzero(~given & has_address & known)
     found[derive] = derive_macs(vni_of[vpc[derive]], columns.address[first[derive]])
     routers = np.all(found == np.frombuffer(ROUTER_MAC, np.uint8), axis=1)
     for endpoint in np.flatnonzero(routers).tolist():

@@ -19,27 +19,27 @@ def read_vpcs(documents: Sequence[Document], report: Report) -> tuple[Vpc, ...]:
     first: dict[int, Document] = {}
     vpcs = []
     for document in documents:
-        spec = document.body["spec"]
+        spec, stated = document.body["spec"], _cidrs(document)
         vpc = Vpc(
             document.namespace,
             document.name,
             Vni(spec["vni"]),
-            _cidrs(spec),
+            tuple(cidr for _, cidr in stated),
             _placement(spec.get("dividers", {})),
         )
         vpcs.append(vpc)
-        other = first.setdefault(vpc.vni, document)
+        known = document.sure("spec", "vni")
+        other = first.setdefault(vpc.vni, document) if known else document
         if other is not document:
             message = (
                 f"VNI {vpc.vni} is that of {seen_from(document, other)} too; "
                 "give every VPC of the cluster its own"
             )
             report.add(document, ("spec", "vni"), "NET1001", message)
-        for number, inside in overlaps((cidr, i) for i, cidr in enumerate(vpc.cidrs)):
-            message = (
-                f"{vpc.cidrs[number]} lies in {vpc.cidrs[inside]} of this VPC; remove one of them"
-            )
-            report.add(document, ("spec", "cidrs", number), "NET1003", message)
+        for inner, outer in overlaps((cidr, i) for i, (_, cidr) in enumerate(stated)):
+            (position, cidr), (_, around) = stated[inner], stated[outer]
+            message = f"{cidr} lies in {around} of this VPC; remove one of them"
+            report.add(document, ("spec", "cidrs", position), "NET1003", message)
     return tuple(vpcs)
 
 
@@ -48,12 +48,12 @@ def read_networks(
 ) -> tuple[Network, ...]:
     """One for each document, in order; `vpc` is -1 for those without a usable one."""
     networks = []
-    for document in documents:
+    all_stated = [_cidrs(each) for each in documents]
+    for document, stated in zip(documents, all_stated, strict=True):
         spec = document.body["spec"]
         vpc = targets.resolve(document, ("spec", "vpc"), spec["vpc"], report)
-        cidrs = _cidrs(spec)
-        if vpc >= 0:
-            _check_inside(document, cidrs, vpcs[vpc], report)
+        if vpc >= 0 and targets.documents[vpc].sure("spec", "cidrs"):
+            _check_inside(document, stated, vpcs[vpc], report)
         salt = document.body["metadata"].get("annotations", {}).get(SALT, "")
         networks.append(
             Network(
@@ -61,52 +61,59 @@ def read_networks(
                 document.name,
                 vpc,
                 network_number(qualified(document), salt),
-                cidrs,
-                _gateways(document, cidrs, report),
+                tuple(cidr for _, cidr in stated),
+                _gateways(document, stated, report),
                 _placement(spec.get("bouncers", {})),
             )
         )
-    _check_overlaps(documents, networks, report)
+    _check_overlaps(documents, networks, all_stated, report)
     _check_numbers(documents, networks, report)
     return tuple(networks)
 
 
-def _cidrs(spec: Mapping[str, Any]) -> tuple[Cidr, ...]:
-    return tuple(ip_network(text) for text in spec["cidrs"])
+def _cidrs(document: Document) -> list[tuple[int, Cidr]]:
+    """Those that nothing is wrong with, with their positions."""
+    return [
+        (position, ip_network(text))
+        for position, text in enumerate(document.body["spec"]["cidrs"])
+        if document.sure("spec", "cidrs", position)
+    ]
 
 
 def _placement(spec: Mapping[str, Any]) -> Placement:
     return Placement(spec.get("count", Placement().count), spec.get("zones", "spread") == "spread")
 
 
-def _check_inside(document: Document, cidrs: Sequence[Cidr], vpc: Vpc, report: Report) -> None:
-    for number, cidr in enumerate(cidrs):
+def _check_inside(
+    document: Document, stated: Sequence[tuple[int, Cidr]], vpc: Vpc, report: Report
+) -> None:
+    for position, cidr in stated:
         if not any(contains(outer, cidr) for outer in vpc.cidrs):
             around = ", ".join(map(str, vpc.cidrs))
             message = (
                 f"{cidr} is outside VPC {vpc.namespace}/{vpc.name} ({around}); "
                 "choose a CIDR inside, or widen the VPC"
             )
-            report.add(document, ("spec", "cidrs", number), "NET1004", message)
+            report.add(document, ("spec", "cidrs", position), "NET1004", message)
 
 
 def _check_overlaps(
-    documents: Sequence[Document], networks: Sequence[Network], report: Report
+    documents: Sequence[Document],
+    networks: Sequence[Network],
+    stated: Sequence[Sequence[tuple[int, Cidr]]],
+    report: Report,
 ) -> None:
     """Within each VPC; of two CIDRs the narrower one is reported, or the later."""
-    by_vpc: dict[int, list[tuple[int, int]]] = {}
+    by_vpc: dict[int, list[tuple[int, int, Cidr]]] = {}
     for number, network in enumerate(networks):
         vpc = network.vpc if network.vpc >= 0 else -1 - number  # unknown: only its own are compared
-        by_vpc.setdefault(vpc, []).extend((number, i) for i in range(len(network.cidrs)))
+        by_vpc.setdefault(vpc, []).extend((number, *each) for each in stated[number])
     for claims in by_vpc.values():
-        cidrs = [networks[number].cidrs[position] for number, position in claims]
-        for inner, outer in overlaps((cidr, i) for i, cidr in enumerate(cidrs)):
-            number, position = claims[inner]
-            document, other = documents[number], documents[claims[outer][0]]
+        for inner, outer in overlaps((cidr, i) for i, (_, _, cidr) in enumerate(claims)):
+            (number, position, cidr), (owner, _, wider) = claims[inner], claims[outer]
+            document, other = documents[number], documents[owner]
             whose = "this network" if other is document else seen_from(document, other)
-            message = (
-                f"{cidrs[inner]} overlaps {cidrs[outer]} of {whose}; choose CIDRs that are apart"
-            )
+            message = f"{cidr} overlaps {wider} of {whose}; choose CIDRs that are apart"
             report.add(document, ("spec", "cidrs", position), "NET1005", message)
 
 
@@ -124,37 +131,41 @@ def _check_numbers(
             report.add(document, ("metadata", "name"), "NET1019", message)
 
 
-def _gateways(document: Document, cidrs: Sequence[Cidr], report: Report) -> tuple[Address, ...]:
+def _gateways(
+    document: Document, stated: Sequence[tuple[int, Cidr]], report: Report
+) -> tuple[Address, ...]:
     """One for each CIDR; where one is a problem, some address so that the checks can go on."""
-    given = document.body["spec"].get("gateways")
-    if given is not None and len(given) != len(cidrs):
+    spec = document.body["spec"]
+    given, count = spec.get("gateways"), len(spec["cidrs"])
+    if given is not None and len(given) != count:
         message = (
-            f"{len(given)} gateways for {len(cidrs)} CIDRs; "
+            f"{len(given)} gateways for {count} CIDRs; "
             "give one for each CIDR in the same order, or none"
         )
-        report.add(document, ("spec", "gateways"), "NET1007", message)
+        if document.sure("spec", "cidrs") and document.sure("spec", "gateways"):
+            report.add(document, ("spec", "gateways"), "NET1007", message)
         given = None
     gateways = []
-    for number, cidr in enumerate(cidrs):
+    for position, cidr in stated:
         default = first_usable(cidr)
         if default is None:
             message = (
                 f"{cidr} has no room for a gateway and an endpoint; "
                 f"use a /{cidr.max_prefixlen - 1} or shorter"
             )
-            report.add(document, ("spec", "cidrs", number), "NET1006", message)
+            report.add(document, ("spec", "cidrs", position), "NET1006", message)
         gateway = default or cidr.network_address
-        if given is not None:
-            gateway = ip_address(given[number])
-            _check_gateway(document, number, gateway, cidr, report)
+        if given is not None and document.sure("spec", "gateways", position):
+            gateway = ip_address(given[position])
+            _check_gateway(document, position, gateway, cidr, report)
         gateways.append(gateway)
     return tuple(gateways)
 
 
 def _check_gateway(
-    document: Document, number: int, gateway: Address, cidr: Cidr, report: Report
+    document: Document, position: int, gateway: Address, cidr: Cidr, report: Report
 ) -> None:
-    place = ("spec", "gateways", number)
+    place = ("spec", "gateways", position)
     if gateway not in cidr:
         message = f"gateway {gateway} is outside {cidr}; choose an address inside"
         report.add(document, place, "NET1008", message)

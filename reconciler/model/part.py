@@ -34,6 +34,7 @@ class Part:
     texts: bytes
     findings: tuple[Finding, ...] = ()
     invalid: tuple[Identity, ...] = ()
+    mended: tuple[Document, ...] = ()  # of any kind
 
     @property
     def digests(self) -> list[bytes]:
@@ -73,7 +74,7 @@ def read_part(
     result = load_bytes(data, is_json, validators)
     texts = {each.index: _digest(each) for each in result.documents}
     made = _part(result.documents, texts)
-    return replace(made, findings=result.findings, invalid=result.invalid)
+    return replace(made, findings=result.findings, invalid=result.invalid, mended=result.mended)
 
 
 def _digest(document: Document) -> bytes:

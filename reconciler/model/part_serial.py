@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,10 @@ def dump_part(part: Part) -> bytes:
         "texts": _text(part.texts),
         "findings": [_finding(each) for each in part.findings],
         "invalid": part.invalid,
+        "mended": [
+            [each.kind, each.namespace, each.name, each.index, each.body, sorted(each.unsure)]
+            for each in part.mended
+        ],
         "names": columns.names,
         "numbers": _text(places.number.astype("<i4").tobytes()),
         "networks": columns.network_names,
@@ -66,7 +70,8 @@ def load_part(data: bytes) -> Part:
     few = tuple((bytes.fromhex(text), _document(*rest)) for text, *rest in body["few"])
     findings = tuple(_found(*each) for each in body["findings"])
     invalid = tuple(Identity(*each) for each in body["invalid"])
-    return Part(few, _columns(body), b64decode(body["texts"]), findings, invalid)
+    mended = tuple(_document(*each) for each in body["mended"])
+    return Part(few, _columns(body), b64decode(body["texts"]), findings, invalid, mended)
 
 
 def _columns(body: Mapping[str, Any]) -> Columns:
@@ -99,8 +104,10 @@ def _array(text: str, kind: str, width: int) -> NDArray[Any]:
     return rows.reshape(-1, width) if width > 1 else rows
 
 
-def _document(kind: str, namespace: str, name: str, index: int, body: Any) -> Document:
-    return Document(kind, namespace, name, "", index, body)
+def _document(
+    kind: str, namespace: str, name: str, index: int, body: Any, unsure: Iterable[str] = ()
+) -> Document:
+    return Document(kind, namespace, name, "", index, body, frozenset(unsure))
 
 
 def _finding(each: Finding) -> list[Any]:

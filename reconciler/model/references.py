@@ -12,6 +12,7 @@ from reconciler.manifest.load import Identity
 from reconciler.model.report import Report, called, qualified
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"  # every namespace has it, without a manifest too
+UNKNOWN_NAME = "?"  # of what a wrong manifest refers to: nobody knows, and that is reported already
 MOST_GUESSES = 100  # each compares with every name; more misses than that have a common cause
 
 
@@ -55,7 +56,8 @@ class Unread:
     def may_have(self, kind: str, name: str) -> bool:
         """Whether one of them is, or may be, the one of this kind and qualified name."""
         namespace, _, last = name.rpartition("/")
-        return last in self.names or Identity(kind, namespace, last) in self.manifests
+        called = Identity(kind, namespace, last), Identity(kind, "", "")
+        return last in self.names or any(each in self.manifests for each in called)
 
     def may_have_any(self, kind: str) -> bool:
         """Whether one of them is, or may be, of this kind."""
@@ -92,6 +94,8 @@ class Targets:
         self, document: Document, steps: Sequence[str | int], reference: Any, report: Report
     ) -> int:
         """`find` for one reference of one document, with its finding."""
+        if not document.sure(*steps):
+            reference = UNKNOWN_NAME
         wanted = target_name(reference, document.namespace)
         number, code, message = self.find(wanted, document.namespace)
         if code:
@@ -100,6 +104,8 @@ class Targets:
 
     def _find(self, wanted: str, namespace: str) -> tuple[int, str, str]:
         number = self.numbers.get(wanted, -1)
+        if wanted.endswith(UNKNOWN_NAME):
+            return -1, "", ""
         if number < 0:
             if self.unread.may_have(self.kind, wanted):
                 return -1, "", ""
@@ -115,6 +121,8 @@ class Targets:
         grants = target.body["spec"].get("allowedFrom", ())
         if any(selects(grant["namespaceSelector"], labels) for grant in grants):
             return number, "", ""
+        if not target.sure("spec") or self.unread.may_have("Namespace", namespace):
+            return -1, "", ""
         message = (
             f"{called(target)} does not admit namespace {namespace}; "
             "its owner grants that with spec.allowedFrom"

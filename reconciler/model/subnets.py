@@ -33,9 +33,10 @@ class Subnets:
     gateway: Words  # (K, J, 2)
     last: Words  # (K, J, 2)
     narrow: NDArray[np.bool_]  # (K, J) two addresses, both of which may be used
+    sure: NDArray[np.bool_]  # (K,) whether these are all that the network is to have
 
     @classmethod
-    def of(cls, networks: Sequence[Network]) -> Subnets:
+    def of(cls, networks: Sequence[Network], sure: Sequence[bool]) -> Subnets:
         """Arrays of the CIDRs, in their order."""
         shape = (len(networks), max((len(each.cidrs) for each in networks), default=0))
         base = np.ones((*shape, 2), np.uint64)
@@ -50,7 +51,7 @@ class Subnets:
                 # an IPv6 subnet has no broadcast address
                 last[k, j] = _word_pair(_number(cidr[-1] if cidr.version == 4 else cidr[0]))
                 narrow[k, j] = cidr.num_addresses <= 2
-        return cls(base, mask, gateway, last, narrow)
+        return cls(base, mask, gateway, last, narrow, np.array(sure, np.bool_))
 
     def around(self, network: NDArray[np.int32], address: Words) -> NDArray[np.int8]:
         """(m,) which CIDR of its network holds each address, -1 if none does."""

@@ -59,7 +59,7 @@ def test_addresses_are_placed_as_the_standard_library_places_them(
     networks = [network(*ranges), network(ip_network("192.0.2.0/24"))]
     octets = np.frombuffer(b"".join(map(packed, addresses)), np.uint8).reshape(-1, 16)
     zero = np.zeros(len(addresses), np.int32)
-    subnets, address = Subnets.of(networks), words(octets)
+    subnets, address = Subnets.of(networks, [True, True]), words(octets)
     place = subnets.around(zero, address)
     for number, each in zip(place.tolist(), addresses, strict=True):
         inside = [i for i, cidr in enumerate(ranges) if each in cidr]
