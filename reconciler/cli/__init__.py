@@ -3,6 +3,7 @@ arguments and environment, and prints. A verb's module is imported when it is ca
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -171,6 +172,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         click.echo("Interrupted.", err=True)
         return Exit.INTERRUPTED
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        Failure("the output cannot be written: no space left on its device").show()
+        sys.stdout = None  # what is left in it cannot be written either
+        return Exit.ERROR
     except ModuleNotFoundError as error:
         if (error.name or "reconciler").startswith("reconciler"):
             raise

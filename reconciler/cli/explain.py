@@ -62,8 +62,11 @@ def _explain_kind(topic: str, codes: Mapping[str, Any], kinds: Any, output: str)
     kind, *path = topic.split(".")
     found = next((each for each in kinds if each.lower() == kind.lower()), None)
     if found is None:
-        near = suggest(topic.upper(), codes) or suggest(topic.capitalize(), kinds)
-        raise Failure(f"{topic} is neither a code nor a kind{near or '; run it without argument'}")
+        near = suggest(topic.upper(), codes)
+        if not near and not topic[-1:].isdigit():
+            near = suggest(topic.capitalize(), kinds)
+        hint = near or "; run `reconciler explain` without argument for all of them"
+        raise Failure(f"{topic} is neither a code nor a kind{hint}")
     here: Any = kinds[found]
     for number, name in enumerate(path):
         members = inner(here).get("properties", {})

@@ -79,6 +79,10 @@ class Here:
                     f"which host? {ETC} has {'several configurations' if _configs() else 'none'}; "
                     f"name one by --config, or the host by --host"
                 )
+            elif repository and "repository" not in settings:
+                raise click.UsageError(
+                    "which repository? name it by --repo, or a configuration by --config"
+                )
             return configure({"host": host, **settings}, repository=repository)
         except ConfigError as error:
             raise Failure(f"the configuration has mistakes\n{error}") from None

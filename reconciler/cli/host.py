@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -41,6 +42,8 @@ def remove(here: Here, yes: bool) -> Exit:
     from reconciler.agent.lock import AgentRunningError, HostLock
     from reconciler.agent.store import STATUS, Store
 
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask at; --yes removes without asking")
     config = here.configuration(repository=False)
     datapath = open_datapath(config)
     try:

@@ -30,9 +30,11 @@ def read_folder(folder: Path) -> Snapshot:
     """Paths begin with `folder` as it was written; the commit is ''. Raises SourceError."""
     if not folder.is_dir():
         what = (
-            "is a file; manifests refer to one another, so" if folder.exists() else "is not there;"
+            "is a file; manifests refer to one another, so name the folder of all of them"
+            if folder.exists()
+            else "is not there; name a folder of manifests"
         )
-        raise SourceError(f"{folder} {what} name the folder of all of them", again=False)
+        raise SourceError(f"{folder} {what}", again=False)
     files: list[SourceFile] = []
     total = 0
     for entry in _walk(folder, _ignored(folder)):

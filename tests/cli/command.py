@@ -35,6 +35,7 @@ def process(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) ->
         [PROGRAM, *arguments],
         cwd=cwd,
         env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,

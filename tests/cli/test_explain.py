@@ -93,6 +93,7 @@ def test_a_field_is_explained_by_its_path(capsys: pytest.CaptureFixture[str]) ->
         ("Endpoint.spec.adresses", "did you mean addresses?"),
         ("Endpoint.colour", "there are apiVersion, kind, metadata, spec"),
         ("", "is neither a code nor a kind"),
+        ("ZZZ9999", "neither a code nor a kind; run `reconciler explain` without argument"),
     ],
 )
 def test_what_is_unknown_is_answered_with_what_looks_like_it(

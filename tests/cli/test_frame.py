@@ -133,6 +133,22 @@ def test_a_reader_that_goes_away_gets_no_traceback(sample: Repo) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_full_device_is_an_error_and_no_traceback(sample: Repo) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [PROGRAM, "compile", "--host", "edge-1"],
+            cwd=sample.path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == Exit.ERROR
+    assert done.stderr.splitlines() == [
+        "error: the output cannot be written: no space left on its device"
+    ]
+
+
 @pytest.mark.parametrize("verb", PURE)
 def test_a_pure_verb_imports_neither_bcc_nor_pyroute2(verb: str, sample: Repo) -> None:
     arguments = {

@@ -8,7 +8,7 @@ import pytest
 from reconciler.agent import config
 from reconciler.cli import here
 from reconciler.cli.exits import Exit
-from tests.cli.command import reconciler
+from tests.cli.command import process, reconciler
 
 
 @pytest.fixture(autouse=True)
@@ -116,3 +116,16 @@ def test_a_repository_named_by_a_relative_path_is_found_from_here(tmp_path: Path
     )
     assert done.returncode == Exit.ERROR
     assert str(tmp_path / "network") in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply", "agent"])
+def test_without_a_repository_the_verb_asks_which_one(verb: str, tmp_path: Path) -> None:
+    done = reconciler(verb, "--host", "edge-1", cwd=tmp_path)
+    assert done.returncode == Exit.USAGE
+    assert "which repository? name it by --repo" in done.stderr
+
+
+def test_a_host_is_not_removed_without_a_word_where_nobody_can_be_asked(tmp_path: Path) -> None:
+    done = process("host", "remove", "--host", "edge-1", cwd=tmp_path)
+    assert done.returncode == Exit.USAGE
+    assert "--yes" in done.stderr
