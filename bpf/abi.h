@@ -30,6 +30,7 @@ enum limit {
 	LIMIT_UPLINKS = 4, /* underlay interfaces of one host */
 	LIMIT_PATHS = 1 << 16, /* direct paths remembered */
 	LIMIT_COUNTERS = 1 << 14, /* counter slots: one per local endpoint */
+	LIMIT_DROPS = 1 << 12, /* interfaces, events and errors of frames that the kernel dropped */
 };
 
 /* The wire (bpf/README.md). A direct packet carries a 4-byte option body, a relayed one 8. */
@@ -243,6 +244,24 @@ struct allowance {
 struct count {
 	__u64 packets;
 	__u64 bytes;
+};
+
+/* What became of frames that the kernel dropped after our verdict; `error` is an errno unless said otherwise. */
+enum kernel_drop {
+	KERNEL_REDIRECT, /* refused to redirect: the interface is down, gone, or takes no frames from XDP */
+	KERNEL_QUEUE, /* redirected, and not taken by the interface; error 0: its queue is full */
+	KERNEL_TRANSMIT, /* likewise, of frames sent back out of their own interface */
+	KERNEL_EXCEPTION, /* a verdict that cannot be carried out; error is the XDP action */
+};
+
+struct drop_key {
+	__u32 ifindex; /* the interface it was to leave by; of an exception that it came in on */
+	enum kernel_drop event;
+	__u32 error;
+};
+
+struct drop {
+	__u64 frames;
 };
 
 /* Frozen at load, in .rodata of every program. The empty arrays only anchor enums in BTF. */

@@ -1,4 +1,4 @@
-"""bpf/maps.h and bpf/abi.h -> the tables of maps and reasons in bpf/README.md.
+"""bpf/maps.h, bpf/drops.bpf.c and bpf/abi.h -> the tables of maps and reasons in bpf/README.md.
 
 Run by hand after a change of either; `--check` only says (exit code 1) whether they are stale.
 """
@@ -14,6 +14,7 @@ from reconciler.abi.spec import Record
 
 HERE = Path(__file__).resolve().parent
 TARGET = HERE / "README.md"
+MAPS_IN = ("maps.h", "drops.bpf.c")
 MAP = re.compile(r"/\* ([^*]+?) \*/\nstruct \{\n(?:\t[^\n]*\n)+\} (\w+) SEC", re.S)
 REASON = re.compile(r"\tREASON_(\w+)(?: = \d+)?, /\* (.+?) \*/")
 
@@ -25,7 +26,7 @@ def columns(record: Record) -> str:
 
 
 def maps_table(source: str) -> str:
-    """One line for each map, in the order of maps.h."""
+    """One line for each map, in the order of the sources."""
     lines = [
         "| map | what it says | whose | kind | key | value | rows |",
         "|---|---|---|---|---|---|---|",
@@ -60,7 +61,7 @@ def fill(text: str, name: str, table: str) -> str:
 def main(arguments: list[str]) -> int:
     """Fill in the tables, or with --check compare them."""
     old = TARGET.read_text()
-    new = fill(old, "maps", maps_table((HERE / "maps.h").read_text()))
+    new = fill(old, "maps", maps_table("".join((HERE / each).read_text() for each in MAPS_IN)))
     new = fill(new, "reasons", reasons_table((HERE / "abi.h").read_text()))
     if "--check" in arguments:
         if new != old:

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Every map of the data plane, and whose it is: owned maps are diffed and pruned by the control plane, data-plane maps
- * never written by it, collected ones are data-plane maps whose entries it deletes when their owner is gone. What both
- * hold is carried over when a map is made anew; a cache is a data-plane map that starts empty with every new program.
- * Shared ones are written by programs and by the agent that runs, in mapped memory, and hold nothing that a commit says. */
+/* Every map of the XDP programs, and whose it is. */
 #ifndef RECONCILER_MAPS_H
 #define RECONCILER_MAPS_H
 
@@ -10,12 +7,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi.h"
-
-#define __owned __attribute__((btf_decl_tag("owned")))
-#define __data_plane __attribute__((btf_decl_tag("data-plane")))
-#define __collected __attribute__((btf_decl_tag("collected")))
-#define __cache __attribute__((btf_decl_tag("cache")))
-#define __shared __attribute__((btf_decl_tag("shared")))
+#include "tags.h"
 
 /* Where an overlay address is: local endpoints, gateways, and on bouncers every endpoint of their networks. */
 struct {

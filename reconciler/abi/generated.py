@@ -28,6 +28,15 @@ class HostFlag(IntFlag):
     FOREIGN = 2
 
 
+class KernelDrop(IntEnum):
+    """enum kernel_drop of bpf/abi.h."""
+
+    REDIRECT = 0
+    QUEUE = 1
+    TRANSMIT = 2
+    EXCEPTION = 3
+
+
 class Limit(IntEnum):
     """enum limit of bpf/abi.h."""
 
@@ -40,6 +49,7 @@ class Limit(IntEnum):
     UPLINKS = 4
     PATHS = 65536
     COUNTERS = 16384
+    DROPS = 4096
 
 
 class Liveness(IntEnum):
@@ -177,6 +187,17 @@ MAPS = MappingProxyType(
             16384,
             1,
             Ownership.OWNED,
+        ),
+        "drops": MapSpec(
+            "drops",
+            MapKind.LRU_HASH,
+            Record(
+                np.dtype([("ifindex", "<u4"), ("event", "<u4"), ("error", "<u4")]), {}, frozenset()
+            ),
+            Record(np.dtype([("frames", "<u8")]), {}, frozenset()),
+            4096,
+            0,
+            Ownership.DATA_PLANE,
         ),
         "endpoints": MapSpec(
             "endpoints",
@@ -343,4 +364,4 @@ CONSTANTS = Record(
 )
 
 # Names this layout in serialised host states.
-ABI = "15ca1487789e0c08"
+ABI = "6e465d9c7ed7dd81"

@@ -126,6 +126,19 @@ def _traffic(traffic: Traffic) -> Iterable[Metric]:
             for direction in ("rx", "tx"):
                 family.add_metric([endpoint, direction], getattr(each, f"{direction}_{unit}"))
         yield family
+    lost = CounterMetricFamily(
+        PREFIX + "kernel_drops",
+        "Frames that the kernel dropped after the verdict.",
+        labels=["interface", "endpoint", "reason"],
+    )
+    for drop in traffic.lost:
+        lost.add_metric([drop.interface, drop.endpoint, drop.reason], drop.frames)
+    yield lost
+    yield _gauge(
+        "kernel_drops_counted",
+        "Whether all tracepoints that kernel_drops counts at are there: 1 yes, 0 no.",
+        not traffic.uncounted,
+    )
 
 
 def _count(document: Mapping[str, Any], key: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,26 @@ def _traffic(traffic: Mapping[str, Any] | None) -> list[str]:
     width = max(map(len, seen), default=0)
     lines = ["", "Packets by verdict:" if seen else "Packets by verdict: none"]
     lines += [f"  {name:<{width}}  {each['packets']}" for name, each in seen.items()]
-    return lines
+    return [*lines, *_lost(traffic.get("lost", ()), traffic.get("uncounted", ""))]
+
+
+def _lost(lost: Sequence[Mapping[str, Any]], uncounted: str) -> list[str]:
+    """What the kernel dropped after those verdicts."""
+    rows = [(each["reason"], _whose(each), str(each["frames"])) for each in lost]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    title = "Frames dropped by the kernel after the verdict"
+    lines = ["", f"{title}:" if rows else f"{title}: none"]
+    lines += [
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return [*lines, *([f"  program drops {uncounted}"] if uncounted else [])]
+
+
+def _whose(drop: Mapping[str, Any]) -> str:
+    endpoint = f" ({drop['endpoint']})" if drop["endpoint"] else ""
+    return f"{drop['interface']}{endpoint}"
 
 
 def _ago(seconds: float) -> str:

@@ -13,16 +13,18 @@ from reconciler.model.mac import ROUTER_MAC
 from reconciler.model.topology import Host
 
 TRANSIT, ACCESS = "transit", "access"
+DROPS = "drops"  # not of XDP: it counts at tracepoints what the kernel drops after a verdict
 PATH_SECONDS = 30  # as long as a neighbour entry is trusted without use (RFC 4861, 10)
 
 
 def programs(host: Host) -> tuple[Program, ...]:
-    """Both programs, with the same constants."""
+    """Both XDP programs, with the same constants, and the one at the kernel's tracepoints."""
     constants = zeros(CONSTANTS, 1)
     constants["self"] = int(host.underlay)
     constants["router_mac"] = np.frombuffer(ROUTER_MAC, np.uint8)
     constants["path_seconds"] = PATH_SECONDS
-    return tuple(Program(name, constants.tobytes()) for name in (ACCESS, TRANSIT))
+    found = [Program(name, constants.tobytes()) for name in (ACCESS, TRANSIT)]
+    return tuple(sorted([*found, Program(DROPS, b"")]))
 
 
 def links(host: Host, interfaces: Iterable[Interface]) -> tuple[Link, ...]:

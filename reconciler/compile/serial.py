@@ -114,8 +114,9 @@ def show_item(item: Program | Link | Interface) -> dict[str, Any]:
 
 def _show_program(program: Program) -> dict[str, Any]:
     constants = np.frombuffer(program.constants, CONSTANTS.dtype)
-    shown = cells.show(CONSTANTS, constants)[0]
-    return {"name": program.name, "constants": shown, "digest": program.digest}
+    shown = cells.show(CONSTANTS, constants)[0] if len(constants) else {}
+    body = {"name": program.name, "constants": shown, "digest": program.digest}
+    return {**body, "fallback": program.fallback} if program.fallback else body
 
 
 def _show_fields(value: Link | Interface) -> dict[str, Any]:
@@ -192,13 +193,15 @@ def _origin(place: str, row: Any) -> str:
 
 
 def _load_program(place: str, body: Any) -> Program:
-    take(body, place, {"name", "constants", "digest"})
+    take(body, place, {"name", "constants", "digest"}, {"fallback"})
+    none: list[object] = [] if body["constants"] == {} else [body["constants"]]
     try:
-        constants = cells.parse(CONSTANTS, [body["constants"]])
+        constants = cells.parse(CONSTANTS, none)
     except cells.CellError as error:
         raise SerialError(f"{place}.constants", error.args[0]) from None
     name, digest = part(body, "name", str, place), part(body, "digest", str, place)
-    return Program(name, constants.tobytes(), digest)
+    fallback = part(body, "fallback", str, place) if "fallback" in body else ""
+    return Program(name, constants.tobytes(), digest, fallback)
 
 
 def _load_link(place: str, body: Any) -> Link:

@@ -68,11 +68,15 @@ class Interface:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Program:
-    """An XDP program by the name of its object, with the bytes of its `struct constants`."""
+    """A program by the name of its object, with the bytes of its `struct constants`, if it has one.
+
+    `fallback` says of a live one what it does without, and why; it is not a difference.
+    """
 
     name: str
     constants: bytes
     digest: str = ""  # of the object's bytes; a fact: set by bind, read from the pinned program
+    fallback: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -20,8 +20,8 @@ from reconciler.abi.digest import Known
 from reconciler.abi.generated import MAPS, HostFlag, Reason
 from reconciler.abi.table import Table
 from reconciler.compile.facts import Device, Facts, NextHop
-from reconciler.compile.programs import TRANSIT
-from reconciler.compile.state import OWNED_MAPS, HostName, HostState, Interface
+from reconciler.compile.programs import DROPS, TRANSIT
+from reconciler.compile.state import OWNED_MAPS, HostName, HostState, Interface, Program
 from reconciler.datapath import maps as kernel_maps
 from reconciler.datapath import rtnetlink as rt
 from reconciler.datapath import slots, tables
@@ -31,6 +31,7 @@ from reconciler.datapath.apply import (
     check_capacity,
 )
 from reconciler.datapath.devices import Devices
+from reconciler.datapath.drops import lost
 from reconciler.datapath.errors import TransientError
 from reconciler.datapath.hops import Way, next_hops
 from reconciler.datapath.links import Links
@@ -38,8 +39,17 @@ from reconciler.datapath.maps import Maps
 from reconciler.datapath.netlink import NetDevice, attempting, net_devices
 from reconciler.datapath.objects import Objects
 from reconciler.datapath.pins import Pins
-from reconciler.datapath.protocol import Count, EndpointTraffic, Report, Stopping, Traffic, never
+from reconciler.datapath.protocol import (
+    Count,
+    EndpointTraffic,
+    Lost,
+    Report,
+    Stopping,
+    Traffic,
+    never,
+)
 from reconciler.datapath.target import KernelTarget
+from reconciler.datapath.tracepoints import Tracepoints
 from reconciler.datapath.verify import as_written, check_items
 from reconciler.plan.diff import Item
 from reconciler.plan.plan import Plan
@@ -65,6 +75,7 @@ class KernelDatapath:
         self._host, self._config = host, config or KernelConfig()
         self._pins = Pins(self._config.bpffs, host)
         self._links = Links(self._pins)
+        self._tracepoints = Tracepoints(self._pins)
         self._devices = Devices(host, self._pins, self._config.netns, self._config.create_netns)
         self._objects = Objects(self._config.object_path)
         self._known: dict[str, Known] = {}  # live tables, without origins
@@ -101,7 +112,7 @@ class KernelDatapath:
         return HostState(
             self._host,
             live,
-            self._links.programs(),
+            self._programs(),
             self._links.read(found),
             self._devices.read(found),
         )
@@ -113,14 +124,15 @@ class KernelDatapath:
         with self._maps() as maps:
             check_capacity(plan, self._host, {name: self._capacity(name) for name in MAPS})
             self._pins.prepare()
-            kernel_maps.create_missing(
-                self._pins, maps, self._objects.elf(TRANSIT), self._config.capacities
-            )
+            elfs = map(self._objects.elf, (TRANSIT, DROPS))
+            kernel_maps.create_missing(self._pins, maps, elfs, self._config.capacities)
             found = self._net_devices()
             self._links.tidy(found)
             self._devices.tidy(found)
             self._reset_counters(plan, maps)
-            target = KernelTarget(maps, self._links, self._devices, self._objects)
+            target = KernelTarget(
+                maps, self._links, self._tracepoints, self._devices, self._objects
+            )
             progress = carry_out(plan, target, stopping)
             later = target.finish(plan, progress)
             try:
@@ -132,10 +144,12 @@ class KernelDatapath:
 
     def traffic(self) -> Traffic:
         """See Datapath."""
-        owners = self._devices.owners(self._net_devices())
+        found = self._net_devices()
+        owners = self._devices.owners(found)
         with self._maps() as maps:
             if not maps:
                 return Traffic({}, {})
+            dropped = self._lost(maps, found, owners)
             endpoints = self._last_known("endpoints", maps)
             reasons, counters = (
                 tables.read_sums(maps[name], MAPS[name], self._capacity(name))
@@ -153,14 +167,29 @@ class KernelDatapath:
                 endpoint: EndpointTraffic(*(int(each) for each in counters[slot]))
                 for endpoint, slot in sorted(taken.items())
             },
+            dropped,
+            "; ".join(each.fallback for each in self._tracepoints.programs() if each.fallback),
         )
 
     def remove(self) -> None:
         """See Datapath."""
         self._links.remove_all()
+        self._tracepoints.remove()
         self._devices.remove_all()
         self._pins.remove_all()
         self._known = {}
+
+    def _programs(self) -> tuple[Program, ...]:
+        return tuple(sorted((*self._links.programs(), *self._tracepoints.programs())))
+
+    def _lost(
+        self, maps: Maps, found: Mapping[str, NetDevice], owners: Mapping[int, str]
+    ) -> tuple[Lost, ...]:
+        """What the kernel dropped; nothing where another release made the maps."""
+        if "drops" not in maps:
+            return ()
+        rows = tables.scan(maps["drops"], MAPS["drops"], self._capacity("drops"))
+        return lost(*rows, {each.ifindex: name for name, each in found.items()}, owners)
 
     @contextmanager
     def _maps(self) -> Iterator[Maps]:
@@ -235,7 +264,7 @@ class KernelDatapath:
         found = self._net_devices()
         ends = {each.item.name for each in steps if isinstance(each.item, Interface)}
         return {
-            *self._links.programs(),
+            *self._programs(),
             *self._links.read(found),
             *self._devices.read({name: each for name, each in found.items() if name in ends}),
         }

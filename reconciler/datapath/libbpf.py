@@ -258,7 +258,7 @@ class ProgramInfo:
 
 @dataclass(frozen=True, slots=True)
 class LinkInfo:
-    """An XDP link; `ifindex` is 0 once its interface is gone."""
+    """A link; `ifindex` is that of XDP, and 0 once its interface is gone."""
 
     id: int
     program_id: int
@@ -332,6 +332,12 @@ def create_xdp_link(program: Fd, ifindex: int, flags: int) -> Fd:
     with _messages() as said:
         result = c.link_create(program.fileno(), ifindex, XDP, ct.byref(options))
     return Fd(_checked(result, f"attaching to interface {ifindex}", "".join(said)))
+
+
+def attach_tracepoint(program: Fd) -> Fd:
+    """Attach a program of a section tp_btf/... to the tracepoint that it was loaded for."""
+    result = c.tracepoint_open(None, program.fileno())
+    return Fd(_checked(result, "attaching to a tracepoint"))
 
 
 def update_link(link: Fd, program: Fd) -> None:

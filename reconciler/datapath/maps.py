@@ -6,7 +6,7 @@ their fields by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from reconciler.abi.generated import MAPS
 from reconciler.abi.spec import MapKind, MapSpec
@@ -69,12 +69,18 @@ def open_pinned(pins: Pins, host: str, chosen: Mapping[str, int]) -> Maps:
     return found
 
 
-def create_missing(pins: Pins, maps: Maps, elf: bytes, chosen: Mapping[str, int]) -> None:
-    """Create and pin the maps of the ABI that `maps` lacks, as the object `elf` describes them."""
-    missing = [name for name in MAPS if name not in maps]
-    if not missing:
-        return
+def create_missing(
+    pins: Pins, maps: Maps, elfs: Iterable[bytes], chosen: Mapping[str, int]
+) -> None:
+    """Create and pin the maps of the ABI that `maps` lacks, as the objects `elfs` describe them."""
+    for elf in elfs:
+        if len(maps) < len(MAPS):
+            _create_missing(pins, maps, elf, chosen)
+
+
+def _create_missing(pins: Pins, maps: Maps, elf: bytes, chosen: Mapping[str, int]) -> None:
     with Object(elf, "maps") as described:
+        missing = [name for name in described.maps() if name in MAPS and name not in maps]
         for program in described.programs():
             described.set_autoload(program, False)
         for name in described.maps():

@@ -28,7 +28,15 @@ from reconciler.compile.state import (
 from reconciler.datapath import slots
 from reconciler.datapath.apply import carry_out, check_capacity
 from reconciler.datapath.errors import HostError, TransientError
-from reconciler.datapath.protocol import Count, EndpointTraffic, Report, Stopping, Traffic, never
+from reconciler.datapath.protocol import (
+    Count,
+    EndpointTraffic,
+    Lost,
+    Report,
+    Stopping,
+    Traffic,
+    never,
+)
 from reconciler.plan.diff import Item, item_name, locate
 from reconciler.plan.plan import Plan
 
@@ -45,7 +53,9 @@ class Surroundings:
     taken: set[tuple[str, str]] = field(default_factory=set)  # (namespace, interface) of strangers
     next_hops: dict[IPv4Address, NextHop] = field(default_factory=dict)
     no_native: set[str] = field(default_factory=set)  # interfaces
-    objects: dict[str, str] = field(default_factory=lambda: {"access": "1", "transit": "1"})
+    objects: dict[str, str] = field(
+        default_factory=lambda: {"access": "1", "drops": "1", "transit": "1"}
+    )
 
 
 class MemoryDatapath:
@@ -62,6 +72,7 @@ class MemoryDatapath:
         self.around = around or Surroundings()
         self.counters: dict[int, EndpointTraffic] = {}
         self.reasons: dict[str, Count] = {}
+        self.lost: tuple[Lost, ...] = ()
         self._host, self._create_netns = host, create_netns
         self._capacities = {
             name: (capacities or {}).get(name, spec.capacity) for name, spec in MAPS.items()
@@ -121,7 +132,7 @@ class MemoryDatapath:
         """See Datapath."""
         taken = slots.counters_in_use(self._state.tables["endpoints"], self._owners())
         endpoints = {name: self.counters.get(slot, _NOTHING) for name, slot in taken.items()}
-        return Traffic(dict(self.reasons), dict(sorted(endpoints.items())))
+        return Traffic(dict(self.reasons), dict(sorted(endpoints.items())), self.lost)
 
     def remove(self) -> None:
         """See Datapath."""
@@ -130,6 +141,7 @@ class MemoryDatapath:
         self._state = HostState.empty(self._host)
         self.counters.clear()
         self.reasons.clear()
+        self.lost = ()
 
     def write(self, rows: Table) -> None:
         """See Target."""

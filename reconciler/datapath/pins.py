@@ -24,6 +24,7 @@ class Pinned(StrEnum):
     MAP = "maps"
     PROGRAM = "programs"
     LINK = "links"
+    TRACEPOINT = "tracepoints"
 
 
 class Noted(StrEnum):

@@ -77,12 +77,29 @@ class EndpointTraffic:
     tx_bytes: int
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Lost:
+    """Frames that the kernel dropped after our verdict, at the interface that they should have left
+    by, or came in on ("gone": one that is no more). `endpoint` is whose it is, or ''.
+    """
+
+    interface: str
+    endpoint: str
+    reason: str  # "redirect_enetdown", "queue_full", ...: bpf/README.md has them
+    frames: int
+
+
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """The data plane's counters: by the lower-case name of a reason, by "namespace/name"."""
+    """The data plane's counters: by the lower-case name of a reason, by "namespace/name".
+
+    `uncounted` says why not all that the kernel drops is in `lost`; '' if it is.
+    """
 
     reasons: Mapping[str, Count]
     endpoints: Mapping[str, EndpointTraffic]
+    lost: tuple[Lost, ...] = ()
+    uncounted: str = ""
 
 
 Stopping = Callable[[], bool]

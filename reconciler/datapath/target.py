@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.abi.table import Table
+from reconciler.compile.programs import DROPS
 from reconciler.compile.state import Interface, Link, Program
 from reconciler.datapath import rtnetlink as rt
 from reconciler.datapath import tables
@@ -13,6 +14,7 @@ from reconciler.datapath.links import Links
 from reconciler.datapath.maps import Maps
 from reconciler.datapath.netlink import attempting, net_devices
 from reconciler.datapath.objects import Objects
+from reconciler.datapath.tracepoints import Tracepoints
 from reconciler.plan.diff import Item
 from reconciler.plan.plan import Plan
 
@@ -20,8 +22,16 @@ from reconciler.plan.plan import Plan
 class KernelTarget:
     """The target of a plan's steps: maps, links and interfaces of this kernel."""
 
-    def __init__(self, maps: Maps, links: Links, devices: Devices, objects: Objects) -> None:
+    def __init__(
+        self,
+        maps: Maps,
+        links: Links,
+        tracepoints: Tracepoints,
+        devices: Devices,
+        objects: Objects,
+    ) -> None:
         self._maps, self._links, self._devices, self._objects = maps, links, devices, objects
+        self._tracepoints = tracepoints
         self._ends: list[Interface] = []  # whose inner end is to be seen to, when all else is done
 
     def write(self, rows: Table) -> None:
@@ -34,6 +44,8 @@ class KernelTarget:
 
     def put(self, item: Item) -> str:
         """See Target."""
+        if isinstance(item, Program) and item.name == DROPS:
+            return self._tracepoints.put(item, self._objects.elf(DROPS), self._maps)
         if isinstance(item, Program):
             with self._objects.load(item.name, item.constants, self._maps) as loaded:
                 self._links.put_program(item, loaded)
@@ -47,7 +59,9 @@ class KernelTarget:
 
     def drop(self, item: Item) -> None:
         """See Target."""
-        if isinstance(item, Program):
+        if isinstance(item, Program) and item.name == DROPS:
+            self._tracepoints.remove()
+        elif isinstance(item, Program):
             self._links.remove_program(item.name)
         elif isinstance(item, Link):
             self._links.detach(item.interface)

@@ -1,6 +1,7 @@
 """What the agent says of itself after rounds, as document and as metrics."""
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -8,10 +9,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from reconciler.agent.metrics import exposition
 from reconciler.agent.outcome import Outcome, describe, outcome
 from reconciler.agent.report import RoundReport
+from reconciler.agent.server import Answers, Server
 from reconciler.agent.status import HISTORY, Status
-from reconciler.datapath.protocol import Count
+from reconciler.datapath.protocol import Count, Lost
 from tests.agent.fake import Machine
 from tests.agent.network import git
+from tests.cli.command import reconciler
 
 IDENTITY = {"host": "edge-1", "release": "0", "pid": 1, "startedAt": "2026-01-01T00:00:00+00:00"}
 
@@ -147,6 +150,7 @@ def test_metrics_can_be_parsed_and_count_what_the_status_counts(machine: Machine
     status = Status(IDENTITY)
     status.add(machine.round())
     machine.datapath.reasons = {"delivered": Count(7, 700)}
+    machine.datapath.lost = (Lost("up0", "", "queue_full", 3),)
     page = exposition(status.document(), machine.datapath.traffic()).decode()
     found = {family.name: family for family in text_string_to_metric_families(page)}
 
@@ -159,9 +163,36 @@ def test_metrics_can_be_parsed_and_count_what_the_status_counts(machine: Machine
     assert sample("reconciler_table_capacity", table="endpoints") == 1 << 20
     assert sample("reconciler_writes", what="table endpoints", change="add") == 3
     assert sample("reconciler_verdict_packets", reason="delivered") == 7
+    dropped = {"interface": "up0", "endpoint": "", "reason": "queue_full"}
+    assert sample("reconciler_kernel_drops", **dropped) == 3
+    assert sample("reconciler_kernel_drops_counted") == 1
     assert sample("reconciler_endpoint_bytes", endpoint="shop/web-1", direction="rx") == 0
 
 
 def test_metrics_before_the_first_round_and_without_counters_are_a_page(tmp_path: Path) -> None:
     page = exposition(Status(IDENTITY).document(), None).decode()
     assert "reconciler_failures 0.0" in page
+
+
+def test_what_the_kernel_dropped_is_shown_with_the_endpoint_it_was_for(
+    machine: Machine, tmp_path: Path
+) -> None:
+    status = Status({**IDENTITY, "repository": {"url": "here", "branch": ""}})
+    status.add(machine.round())
+    datapath, shown = machine.datapath, []
+    for lost in ((), (Lost("rv1", "shop/web-1", "queue_full", 3), Lost("up0", "", "x", 12))):
+        datapath.lost = lost
+        document = {**status.document(), "traffic": asdict(datapath.traffic())}
+        server = Server(tmp_path, None, Answers(lambda said=document: said, bytes, dict))
+        server.start()
+        try:
+            done = reconciler("status", "--run-dir", str(tmp_path), cwd=tmp_path)
+        finally:
+            server.stop()
+        shown.append(done.stdout)
+    assert "Frames dropped by the kernel after the verdict: none" in shown[0]
+    assert shown[1].endswith(
+        "Frames dropped by the kernel after the verdict:\n"
+        "  queue_full  rv1 (shop/web-1)  3\n"
+        "  x           up0               12\n"
+    )

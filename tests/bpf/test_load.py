@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.abi.generated import MAPS, Reason
+from reconciler.compile.programs import DROPS
 from reconciler.datapath import libbpf
 from tests.bpf.harness import CAPACITY, OBJECTS, PROGRAMS, Bench
 
@@ -22,9 +23,11 @@ def test_every_program_passes_the_verifier(program: str) -> None:
 
 
 def test_the_objects_define_the_maps_of_the_abi_and_no_others() -> None:
-    for program in PROGRAMS:
+    defined = {}
+    for program in (*PROGRAMS, DROPS):
         with libbpf.Object.open(OBJECTS / f"{program}.bpf.o") as opened:
-            assert set(opened.maps()) == set(MAPS)
+            defined[program] = set(opened.maps())
+    assert defined == {**dict.fromkeys(PROGRAMS, set(MAPS) - {DROPS}), DROPS: {DROPS}}
 
 
 def test_both_programs_work_on_the_same_maps(bench: Bench) -> None:

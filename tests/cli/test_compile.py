@@ -41,8 +41,8 @@ def test_text_has_a_line_for_everything_with_its_manifest(sample: Repo) -> None:
     lines = text.splitlines()
     state = serial.load(reconciler("compile", "--host", "edge-1", cwd=sample.path).stdout)
     rows = sum(map(len, state.tables.values()))
-    assert lines[0] == f"Host edge-1: {rows} rows, 2 programs, 4 links, 3 interfaces"
-    assert len(lines) == 1 + rows + 2 + 4 + 3
+    assert lines[0] == f"Host edge-1: {rows} rows, 3 programs, 4 links, 3 interfaces"
+    assert len(lines) == 1 + rows + 3 + 4 + 3
     assert any(
         line.startswith("endpoints vni=4097 address=10.1.0.11: host=172.31.1.11 ")
         and line.endswith("(Endpoint shop/web-1)")

@@ -26,7 +26,7 @@ def complete(state: HostState) -> Facts:
         },
         host_slots={address: 10 + slot for slot, address in enumerate(hosts)},
         counter_slots={end.endpoint: 20 + number for number, end in enumerate(state.interfaces)},
-        objects={"access": "a" * 16, "transit": "b" * 16},
+        objects={"access": "a" * 16, "transit": "b" * 16, "drops": "c" * 16},
     )
 
 

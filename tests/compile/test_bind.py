@@ -123,7 +123,8 @@ def test_the_tables_of_facts_are_made(state: HostState) -> None:
 
 def test_programs_and_interfaces_get_theirs(state: HostState) -> None:
     bound = bind(state, complete(state)).state
-    assert {each.name: each.digest[0] for each in bound.programs} == {"access": "a", "transit": "b"}
+    digests = {each.name: each.digest[0] for each in bound.programs}
+    assert digests == {"access": "a", "drops": "c", "transit": "b"}
     assert {each.mtu for each in bound.interfaces} == {0, 1500 - 62}
     assert [each.name for each in bound.interfaces if each.mtu == 0] == ["tap0"]
 

@@ -255,8 +255,10 @@ def test_transit_runs_on_the_underlay_and_access_on_every_endpoint(
 
 def test_programs_know_their_own_address_and_the_routers_mac() -> None:
     state = compile_host(built(regular(1, 1, 1)), HostName("h0000"))
-    assert [each.name for each in state.programs] == ["access", "transit"]
-    for program in state.programs:
+    access, drops, transit = state.programs
+    assert [each.name for each in state.programs] == ["access", "drops", "transit"]
+    assert drops.constants == b"", "it only counts"
+    for program in (access, transit):
         assert len(program.constants) == CONSTANTS.dtype.itemsize
         address, rest = program.constants[:4], program.constants[4:]
         assert IPv4Address(address) == IPv4Address("172.31.0.1")

@@ -149,7 +149,7 @@ def test_two_hosts_of_one_commit_carry_a_ping(place: Place, tmp_path: Path) -> N
             assert live.programs == desired.programs
             assert live.links == desired.links
             assert live.interfaces == desired.interfaces
-            assert not [link.fallback for link in live.links if link.fallback]
+            assert not [each.fallback for each in (*live.links, *live.programs) if each.fallback]
         for source, target in (("one", "10.1.0.12"), ("two", "10.1.0.11")):
             ping = ("ping", "-c3", "-i0.05", "-W2", target)
             netns = NETNS / place.name(source)

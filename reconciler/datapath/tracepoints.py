@@ -1,0 +1,110 @@
+"""The program `drops`: counts at the kernel's tracepoints what is dropped after an XDP verdict.
+
+Its links are pinned like those of interfaces, so it counts while nobody of ours runs. A kernel that
+lacks a tracepoint, or refuses it to us, is no failure: the host goes on without, and says so.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+from reconciler.compile.programs import DROPS
+from reconciler.compile.state import Program
+from reconciler.datapath import libbpf
+from reconciler.datapath.libbpf import BpfError, Fd, Object
+from reconciler.datapath.maps import Maps
+from reconciler.datapath.pins import Noted, Pinned, Pins
+
+_RODATA, _NETNS = ".rodata", struct.Struct("<I")
+
+
+class Tracepoints:
+    """The tracepoints of one host, whose interfaces are those of the current network namespace."""
+
+    def __init__(self, pins: Pins) -> None:
+        self._pins = pins
+
+    def programs(self) -> tuple[Program, ...]:
+        """The live program, if there is one; without digest unless it is as it was loaded, here."""
+        note, pinned = self._pins.read_note(Noted.PROGRAM, DROPS), self._links()
+        if note is None:
+            return (Program(DROPS, b""),) if pinned else ()
+        known = note.keys() >= {"digest", "netns", "links", "refused"}
+        if known and (note["netns"], note["links"]) == (_netns(), pinned):
+            return (Program(DROPS, b"", note["digest"], _fallback(note["refused"])),)
+        return (Program(DROPS, b""),)
+
+    def put(self, program: Program, elf: bytes, maps: Maps) -> str:
+        """Load it and attach it, in place of what is attached; what it cannot count, or ''.
+
+        For a moment both count: a frame that is lost then is counted twice.
+        """
+        loaded, refused = _load(elf, maps)
+        attached: dict[str, Fd] = {}
+        for name, fd in loaded.items():
+            try:
+                attached[name] = libbpf.attach_tracepoint(fd)
+            except BpfError as error:
+                refused[name] = error.reason
+        for name, link in attached.items():
+            self._pins.put(Pinned.TRACEPOINT, name, link)
+        for name in set(self._pins.names(Pinned.TRACEPOINT)) - attached.keys():
+            self._pins.remove(Pinned.TRACEPOINT, name)
+        note = {"digest": program.digest, "netns": _netns(), "links": self._links()}
+        self._pins.note(Noted.PROGRAM, DROPS, {**note, "refused": refused})
+        return _fallback(refused)
+
+    def remove(self) -> None:
+        """Detach; what is gone is gone."""
+        for name in self._pins.names(Pinned.TRACEPOINT):
+            self._pins.remove(Pinned.TRACEPOINT, name)
+        self._pins.forget(Noted.PROGRAM, DROPS)
+
+    def _links(self) -> dict[str, int]:
+        """The kernel's ids of the pinned links, by tracepoint."""
+        found = {}
+        for name in self._pins.names(Pinned.TRACEPOINT):
+            with libbpf.get(self._pins.path(Pinned.TRACEPOINT, name)) as link:
+                found[name] = libbpf.link_info(link).id
+        return found
+
+
+def _load(elf: bytes, maps: Maps) -> tuple[dict[str, Fd], dict[str, str]]:
+    """The programs by tracepoint; and why there are not all, also by tracepoint."""
+    with Object(elf, DROPS) as opened:
+        names = opened.programs()
+    try:
+        return _load_some(elf, maps, names), {}
+    except BpfError:
+        pass
+    loaded: dict[str, Fd] = {}
+    refused: dict[str, str] = {}
+    for name in names:  # a tracepoint that this kernel lacks keeps its own program out only
+        try:
+            loaded |= _load_some(elf, maps, (name,))
+        except BpfError as error:
+            refused[name] = error.reason
+    return loaded, refused
+
+
+def _load_some(elf: bytes, maps: Maps, names: tuple[str, ...]) -> dict[str, Fd]:
+    with Object(elf, DROPS) as opened:
+        for name in opened.programs():
+            opened.set_autoload(name, name in names)
+        for name in opened.maps():
+            opened.reuse_map(name, maps[name])
+        opened.set_initial_value(_RODATA, _NETNS.pack(_netns()))
+        opened.load()
+        return {name: opened.program_fd(name) for name in names}
+
+
+def _netns() -> int:
+    """The inode of the current network namespace, as the kernel's `ns_common.inum` has it."""
+    return Path("/proc/thread-self/ns/net").stat().st_ino
+
+
+def _fallback(refused: Mapping[str, str]) -> str:
+    listed = "; ".join(f"{name}: {reason}" for name, reason in sorted(refused.items()))
+    return f"is not attached to all tracepoints: {listed}" if refused else ""

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Verdicts that the project's programs never give, and a way to give those frames again and again. */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+	__uint(max_entries, 1);
+} target SEC(".maps");
+
+const volatile __u8 macs[12];
+
+SEC("xdp.frags")
+int none(struct xdp_md *ctx)
+{
+	return 99;
+}
+
+SEC("xdp.frags")
+int reflect(struct xdp_md *ctx)
+{
+	return XDP_TX;
+}
+
+/* A live frame comes back as the run before left it: with its own MACs again it goes to the target. */
+SEC("xdp.frags")
+int again(struct xdp_md *ctx)
+{
+	__u8 *to = (void *)(long)ctx->data;
+
+	if ((void *)(to + sizeof(macs)) > (void *)(long)ctx->data_end)
+		return XDP_ABORTED;
+#pragma unroll
+	for (int i = 0; i < sizeof(macs); i++)
+		to[i] = macs[i];
+	bpf_tail_call(ctx, &target, 0);
+	return XDP_ABORTED;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";
