@@ -190,7 +190,8 @@ class Agent:
         """Set the timers; in how many seconds a failure is tried again."""
         broken = report.enforced.result in (Result.PARTLY, Result.FAILED)
         looks = max(self._pace.drift, self._cost / SHARE, STUCK if broken else 0.0)
-        self._set(Wake.DRIFT, looks)
+        if "glance" not in report.phases or Wake.DRIFT not in self._timers or broken:
+            self._set(Wake.DRIFT, looks)  # a glance puts off no look at everything
         self._timers.pop(Wake.WAITING, None)
         self._timers.pop(Wake.RETRY, None)
         if report.enforced.waiting:

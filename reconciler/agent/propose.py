@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -9,8 +10,10 @@ from reconciler.agent.report import Phases
 from reconciler.agent.store import LastGood
 from reconciler.agent.wanted import Wanted
 from reconciler.compile.bind import Bound, bind
-from reconciler.compile.facts import Facts
+from reconciler.compile.facts import Facts, Seen
 from reconciler.compile.state import HostState
+from reconciler.plan.diff import item_name
+from reconciler.plan.effect import apply_to
 from reconciler.plan.guards import Context, Limits
 from reconciler.plan.plan import Plan, make_plan
 
@@ -18,7 +21,7 @@ from reconciler.plan.plan import Plan, make_plan
 class Reader(Protocol):
     """The part of a Datapath that cannot write."""
 
-    def facts(self, desired: HostState) -> Facts:
+    def facts(self, desired: HostState, seen: Seen | None = None) -> Facts:
         """See Datapath."""
         ...
 
@@ -26,15 +29,45 @@ class Reader(Protocol):
         """See Datapath."""
         ...
 
+    def glance(self, known: HostState, interfaces: Set[str]) -> HostState:
+        """See Datapath."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proposal:
-    """A plan, and what it was made of. Nothing here is applied while `plan.refused`."""
+    """A plan, and what it was made of. Nothing here is applied while `plan.refused`.
+
+    `last` is the last good state with the facts of now, None if there is none.
+    """
 
     plan: Plan
     facts: Facts
     bound: Bound
     live: HostState
+    last: HostState | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What a plan left behind: so a change costs what changes, and nothing else is read again.
+
+    It may be out of date where somebody else writes, which the next look at everything finds.
+    """
+
+    bound: Bound
+    live: HostState
+    last: HostState  # the last good state, bound
+    anew: Set[str] = frozenset()  # interfaces that the plan touched
+
+    @classmethod
+    def after(cls, proposal: Proposal, last: HostState | None = None) -> Known:
+        """Once the plan is carried out; `last` if the last good state is another one by then."""
+        plan = proposal.plan
+        touched = {item_name(each.item) for each in (*plan.diff.interfaces, *plan.diff.links)}
+        live = apply_to(plan, proposal.live)
+        last = last or proposal.last
+        return cls(proposal.bound, live, proposal.bound.state if last is None else last, touched)
 
 
 def propose(
@@ -44,21 +77,22 @@ def propose(
     limits: Limits,
     phases: Phases,
     force: str | None = "",
+    known: Known | None = None,
 ) -> Proposal:
     """Read facts and live, and plan. `force` is a digest; None allows whatever may be forced.
 
-    HostError, TransientError from the datapath.
+    With `known` only what may have changed since is read. HostError, TransientError from the
+    datapath.
     """
-    with phases("facts"):
-        facts = datapath.facts(wanted.state)
-        # Of its own: what the commit takes away has facts that the wanted state does not ask for.
-        old = None if good is None or good.state is wanted.state else datapath.facts(good.state)
-    with phases("read"):
-        live = datapath.read()
+    if known is None:
+        bound, live, last = _look(wanted, good, datapath, phases)
+    else:
+        with phases("glance"):
+            seen = Seen(known.bound.source, known.bound.facts, known.anew)
+            facts = datapath.facts(wanted.state, seen)
+            live = datapath.glance(known.live, known.anew)
+            bound, last = bind(wanted.state, facts, known.bound), known.last
     with phases("plan"):
-        bound = bind(wanted.state, facts)
-        before = bound.state if good is None or old is None else bind(good.state, old).state
-        last = None if good is None else before
         context = Context(
             commit=wanted.revision,
             before=None if good is None else good.names,
@@ -73,4 +107,20 @@ def propose(
         if plan.empty and not wanted.missing:
             # What goes elsewhere concerns those hosts; this one has nothing to be asked about.
             plan = replace(plan, refusals=())
-    return Proposal(plan, facts, bound, live)
+    return Proposal(plan, bound.facts, bound, live, last)
+
+
+def _look(
+    wanted: Wanted, good: LastGood | None, datapath: Reader, phases: Phases
+) -> tuple[Bound, HostState, HostState | None]:
+    """Everything: what is wanted with its facts, live, and the last good state with its own."""
+    with phases("facts"):
+        facts = datapath.facts(wanted.state)
+        # Of its own: what the commit takes away has facts that the wanted state does not ask for.
+        old = None if good is None or good.state is wanted.state else datapath.facts(good.state)
+    with phases("read"):
+        live = datapath.read()
+    with phases("plan"):
+        bound = bind(wanted.state, facts)
+        before = bound.state if good is None or old is None else bind(good.state, old).state
+    return bound, live, None if good is None else before

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from reconciler.agent.clock import Clock
-from reconciler.agent.propose import Proposal, propose
+from reconciler.agent.propose import Known, Proposal, propose
 from reconciler.agent.report import (
     Cause,
     Enforced,
@@ -21,6 +21,7 @@ from reconciler.agent.report import (
     Verdict,
 )
 from reconciler.agent.store import LastGood, Store, StoreError
+from reconciler.agent.wakes import Wake
 from reconciler.agent.wanted import Invalid, Source, Wanted
 from reconciler.agent.work import Work
 from reconciler.compile.facts import Facts
@@ -63,6 +64,7 @@ class Rounds:
         self._unsaved = False
         self._forced = ""
         self._bound: HostState | None = None  # what was live when it last converged here
+        self._known: Known | None = None  # the same with its facts, until something goes wrong
         self._looked: tuple[HostState, Facts] | None = None  # for which state, and what it saw
         self._seen = ""
         self._held: Newest | None = None
@@ -100,6 +102,8 @@ class Rounds:
     ) -> RoundReport:
         """One round. `since` is the monotonic second at which a push was noticed."""
         phases = Phases(self._clock)
+        if not _of_commits(wakes, ask):
+            self._known = None
         newest, wanted = self._newest(phases)
         if ask.trouble:
             newest = replace(newest, error=ask.trouble)
@@ -186,9 +190,15 @@ class Rounds:
     def _passes(
         self, wanted: Wanted, force: str | None, ask: Ask, work: Work, phases: Phases
     ) -> Enforced | Plan:
+        known, self._known = self._known, None
+        if wanted.missing or self._good is None or force:
+            known = None
         for number in range(PASSES):
             with phases("verify" if number else "", only=bool(number)):
-                proposal = propose(wanted, self._good, self._datapath, self._limits, phases, force)
+                proposal = self._propose(wanted, force, known, phases)
+                if number == 0 and known is not None and proposal.plan.refused:
+                    known = None  # guards judge by what is there, not by what should be
+                    proposal = self._propose(wanted, force, known, phases)
             plan = proposal.plan
             self._looked = (wanted.state, proposal.facts)
             work.saw(plan, proposal.live)
@@ -215,7 +225,13 @@ class Rounds:
                 self._settle(wanted, proposal)
                 return work.ended(Result.CONVERGED)
             force = None  # what was allowed at the first pass is carried through
+            known = Known.after(proposal) if known is not None else None
         return work.ended(Result.PARTLY, f"something still differs after {PASSES} passes")
+
+    def _propose(
+        self, wanted: Wanted, force: str | None, known: Known | None, phases: Phases
+    ) -> Proposal:
+        return propose(wanted, self._good, self._datapath, self._limits, phases, force, known)
 
     def _remember_force(self, plan: Plan) -> None:
         """Before the first write, so that the next run completes one that is killed."""
@@ -243,6 +259,7 @@ class Rounds:
     def _settle(self, wanted: Wanted, proposal: Proposal) -> None:
         """Everything is as wanted: that is the last good state from now on."""
         self._bound = proposal.bound.state
+        self._known = Known(proposal.bound, self._bound, self._bound)
         good = self._good
         known = good is not None and good.revision == wanted.revision
         if good is not None and known and good.state is wanted.state:
@@ -263,6 +280,11 @@ class Rounds:
                 return f"the last good state could not be kept: {error}"
         self._unsaved, self._forced = False, ""
         return ""
+
+
+def _of_commits(wakes: tuple[str, ...], ask: Ask) -> bool:
+    """Whether nothing but a commit can be new. All else, and a timer, has everything looked at."""
+    return set(wakes) == {Wake.REF} and not (ask.force or ask.shown)
 
 
 def _stale(plan: Plan, ask: Ask) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Set
 
-from reconciler.compile.facts import Facts
+from reconciler.compile.facts import Facts, Seen
 from reconciler.compile.state import HostState
 from reconciler.datapath.protocol import Datapath, Report, Stopping, Traffic, never
 from reconciler.plan.plan import Plan
@@ -17,15 +18,20 @@ class SharedDatapath:
         self._datapath = datapath
         self._lock = threading.Lock()
 
-    def facts(self, desired: HostState) -> Facts:
+    def facts(self, desired: HostState, seen: Seen | None = None) -> Facts:
         """See Datapath."""
         with self._lock:
-            return self._datapath.facts(desired)
+            return self._datapath.facts(desired, seen)
 
     def read(self) -> HostState:
         """See Datapath."""
         with self._lock:
             return self._datapath.read()
+
+    def glance(self, known: HostState, interfaces: Set[str]) -> HostState:
+        """See Datapath."""
+        with self._lock:
+            return self._datapath.glance(known, interfaces)
 
     def apply(self, plan: Plan, stopping: Stopping = never) -> Report:
         """See Datapath."""

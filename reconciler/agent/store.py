@@ -1,6 +1,7 @@
 """Store: what outlives the agent: the last good state with its commit, and a force that was given.
 
-Every file is replaced as a whole (written beside, synced, renamed), so a crash leaves old or new.
+Files are replaced as a whole (written beside, synced, renamed), so a crash leaves old or new; small
+changes of a large state are lines appended to a journal, of which a crash may cost the last.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import json
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reconciler.agent import journal
+from reconciler.agent.good import LastGood
 from reconciler.compile import serial
-from reconciler.compile.state import HostState
-from reconciler.plan.guards import Inventory
+
+__all__ = ["LastGood", "Store", "StoreError", "replace"]
 
 FORMAT = 1
 LAST_GOOD = "last-good.json"
@@ -26,25 +28,14 @@ COPIES = "copies"  # of remote repositories; reconciler.source fills it
 CACHE = "cache"  # what files of commits mean; see blobs.py
 
 
-@dataclass(frozen=True, slots=True)
-class LastGood:
-    """The newest state that passed validation and guards here, and the names that it came from.
-
-    `revision` is a commit id, or says which file the state was given in. `names` are those of all
-    manifests by kind, for the guards. `applied` is the wall's seconds when it last converged first.
-    """
-
-    revision: str
-    state: HostState
-    names: Inventory | None
-    applied: float
-
-
 class Store:
     """The folder of one host. Only the holder of the host's lock writes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._saved: LastGood | None = None  # what is on disk, if more can be appended to it
+        self._head: dict[str, Any] = {}
+        self._room = 0  # bytes that the journal may still grow by
 
     def load(self) -> LastGood | None:
         """The last good state; StoreError if there is one that cannot be read."""
@@ -55,12 +46,42 @@ class Store:
             state = serial.load((self._folder / head["state"]).read_text())
             names = json.loads((self._folder / head["names"]).read_text())
             kinds = None if names is None else {k: frozenset(each) for k, each in names.items()}
-            return LastGood(head["revision"], state, kinds, head["applied"])
+            good = LastGood(head["revision"], state, kinds, head["applied"])
+            changes = self._folder / _journal(head)
+            return journal.replayed(good, changes.read_bytes()) if changes.exists() else good
         except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise StoreError(self._folder / LAST_GOOD, error) from error
 
     def save(self, good: LastGood) -> None:
-        """Replace the last good state. Bodies are named by content: what did not change is kept."""
+        """Replace the last good state, or note how it differs from what this object saved before.
+
+        Bodies are named by content: what did not change is kept.
+        """
+        if self._saved is None or not self._append(self._saved, good):
+            self._saved = None
+            self._write(good)
+        self._saved = good
+
+    def _append(self, old: LastGood, new: LastGood) -> bool:
+        """Whether a line of the journal did; all is written anew once that is large."""
+        line = journal.line(old, new)
+        if line is None or len(line) > self._room or not self._is_whole():
+            return False
+        self._saved = None  # until it is there
+        append(self._folder / _journal(self._head), line)
+        self._room -= len(line)
+        return True
+
+    def _is_whole(self) -> bool:
+        """Whether the files are still there as they were written."""
+        try:
+            head = json.loads((self._folder / LAST_GOOD).read_bytes())
+        except (OSError, ValueError):
+            return False
+        bodies = (self._folder / str(self._head[role]) for role in ("state", "names"))
+        return bool(head == self._head) and all(path.exists() for path in bodies)
+
+    def _write(self, good: LastGood) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         names = None if good.names is None else {k: sorted(v) for k, v in good.names.items()}
         head = {
@@ -72,9 +93,12 @@ class Store:
         }
         replace(self._folder / LAST_GOOD, json.dumps(head, indent=1).encode())
         kept = {LAST_GOOD, FORCED, head["state"], head["names"]}
-        for path in self._folder.glob("*.json*"):
+        for path in (*self._folder.glob("*.json*"), *self._folder.glob("changes-*")):
             if path.name not in kept:
                 path.unlink(missing_ok=True)
+        bodies = [self._folder / str(head[role]) for role in ("state", "names")]
+        self._head = head
+        self._room = sum(path.stat().st_size for path in bodies) // 4
 
     def _body(self, role: str, text: str) -> str:
         """Write a text under a name of its content; the name."""
@@ -101,7 +125,7 @@ class Store:
 
     def remove(self) -> None:
         """Forget everything, copies of repositories as well. Twice is once."""
-        for path in self._folder.glob("*.json*"):
+        for path in (*self._folder.glob("*.json*"), *self._folder.glob("changes-*")):
             path.unlink(missing_ok=True)
         for name in (COPIES, CACHE):
             shutil.rmtree(self._folder / name, ignore_errors=True)
@@ -130,6 +154,34 @@ class StoreError(Exception):
         )
 
 
+def _journal(head: dict[str, Any]) -> str:
+    """The journal of these bodies; one of other bodies counts for nothing."""
+    whole = f"{head['state']} {head['names']} {head['revision']} {head['applied']!r}"
+    return f"changes-{hashlib.sha256(whole.encode()).hexdigest()[:16]}.log"
+
+
+def append(path: Path, data: bytes) -> None:
+    """Append to a file, also for when the power fails now; OSError leaves a part of it."""
+    new = not path.exists()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        with open(handle, "wb", closefd=False) as file:
+            file.write(data)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    if new:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def replace(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Replace a file as a whole; durable: also when the power fails now."""
     beside = path.with_name(f"{path.name}.new")
@@ -143,8 +195,4 @@ def replace(path: Path, data: bytes, *, durable: bool = True) -> None:
         os.close(handle)
     beside.rename(path)
     if durable:
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync_folder(path.parent)

@@ -5,8 +5,8 @@ Rows that lack a fact are left out and reported as waiting: not written, not a d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 import numpy as np
@@ -34,29 +34,48 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What can be written now, and what waits; `waiting` is sorted."""
+    """What can be written now, and what waits; `waiting` is sorted.
+
+    `source` and `facts` are what it was made of; `waits` is what waits, by table.
+    """
 
     state: HostState
     waiting: tuple[Waiting, ...]
+    source: HostState = field(compare=False, repr=False)
+    facts: Facts = field(compare=False, repr=False)
+    waits: Mapping[str, Set[Waiting]] = field(compare=False, repr=False)
 
 
-def bind(state: HostState, facts: Facts) -> Bound:
-    """Fill in every fact; keeps no reference to arrays of `state` that it changes."""
+def bind(state: HostState, facts: Facts, before: Bound | None = None) -> Bound:
+    """Fill in every fact; keeps no reference to arrays of `state` that it changes.
+
+    Tables that are as they were `before`, and whose facts are the same objects, are taken over.
+    """
     slots = _Slots.of(facts)
-    waiting: set[Waiting] = set()
-    tables = dict(state.tables)
-    tables["endpoints"] = _endpoints(state, facts, slots, waiting)
-    for name in ("bouncers", "dividers"):
-        tables[name] = _sets(state, name, slots, waiting)
-    tables["hosts"] = _hosts(state, slots, waiting)
-    tables["next_hops"] = _next_hops(state, tables["hosts"], facts, waiting)
-    tables["interfaces"] = _interfaces(state, facts)
-    tables["uplinks"], tables["uplink_macs"] = _uplinks(state, facts, waiting)
-    for name, table in tables.items():
+    made, waits = _kept(state, facts, before)
+
+    def bound(name: str, make: Callable[[set[Waiting]], Table]) -> None:
+        if name in made:
+            return
+        table = make(waits.setdefault(name, set()))
         if "check" in table.spec.value.facts:
-            tables[name] = replace(table, values=fill_check(table.keys, table.values))
+            table = replace(table, values=fill_check(table.keys, table.values))
+        made[name] = table
+
+    bound("endpoints", lambda waiting: _endpoints(state, facts, slots, waiting))
+    bound("bouncers", lambda waiting: _sets(state, "bouncers", slots, waiting))
+    bound("dividers", lambda waiting: _sets(state, "dividers", slots, waiting))
+    bound("hosts", lambda waiting: _hosts(state, slots, waiting))
+    bound("next_hops", lambda waiting: _next_hops(state, made["hosts"], facts, waiting))
+    bound("interfaces", lambda _: _interfaces(state, facts))
+    uplinks: list[Table] = list(_uplinks(state, facts, waits.setdefault("uplinks", set())))
+    bound("uplinks", lambda _: uplinks[0])
+    bound("uplink_macs", lambda _: uplinks[1])
+    for name, table in state.tables.items():
+        bound(name, lambda _, table=table: table)  # type: ignore[misc]
+    tables = {name: made[name] for name in {**state.tables, **made}}
     absent = _absent(state, facts)
-    bound = replace(
+    filled = replace(
         state,
         tables=tables,
         programs=tuple(
@@ -65,7 +84,39 @@ def bind(state: HostState, facts: Facts) -> Bound:
         links=tuple(link for link in state.links if link.interface not in absent),
         interfaces=tuple(_sized(state.interfaces, absent, facts)),
     )
-    return Bound(bound, tuple(sorted(waiting)))
+    everything = {each for table in waits.values() for each in table}
+    return Bound(filled, tuple(sorted(everything)), state, facts, waits)
+
+
+def _kept(
+    state: HostState, facts: Facts, before: Bound | None
+) -> tuple[dict[str, Table], dict[str, set[Waiting]]]:
+    """The tables of `before` that binding would give again, and what waits in them."""
+    tables: dict[str, Table] = {}
+    waits: dict[str, set[Waiting]] = {}
+    if before is None or facts.host_slots is not before.facts.host_slots:
+        return tables, waits
+    same = {n for n, table in state.tables.items() if table == before.source.tables.get(n)}
+    names = list(_BY_HOST_SLOTS & same)
+    hops = facts.next_hops is before.facts.next_hops and facts.uplinks == before.facts.uplinks
+    if "hosts" in same and hops:
+        names.append("next_hops")
+    for name in names:
+        tables[name] = _moved(before.state.tables[name], before.source.origins, state.origins)
+        waits[name] = set(before.waits.get(name, ()))
+    return tables, waits
+
+
+_BY_HOST_SLOTS = {"bouncers", "dividers", "hosts"}
+
+
+def _moved(table: Table, before: tuple[str, ...], now: tuple[str, ...]) -> Table:
+    """The table with its origins among other texts."""
+    if before is now:
+        return table
+    places = {text: number for number, text in enumerate(now)}
+    numbers = np.array([*(places.get(text, -1) for text in before), -1], np.int32)
+    return replace(table, origins=numbers[table.origins])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

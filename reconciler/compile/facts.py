@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
+
+from reconciler.compile.state import HostState
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +38,24 @@ class Facts:
     counter_slots: Mapping[str, int] = field(default_factory=dict)  # by "namespace/name"
     unready: Mapping[str, str] = field(default_factory=dict)  # interface name -> what it waits for
     objects: Mapping[str, str] = field(default_factory=dict)  # program name -> digest of its object
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """The facts of a moment ago, and of which state they were: what need not be read again.
+
+    `anew` are names of interfaces that may have changed since.
+    """
+
+    desired: HostState
+    facts: Facts
+    anew: Set[str] = frozenset()
+
+    def same_hosts(self, desired: HostState) -> bool:
+        """Whether `desired` knows the same hosts, so that slots and next hops are the same."""
+        return desired.tables["hosts"] == self.desired.tables["hosts"]
+
+    def devices(self) -> dict[str, Device]:
+        """Those that are as they were."""
+        lost = self.anew | self.facts.unready.keys()
+        return {name: each for name, each in self.facts.devices.items() if name not in lost}

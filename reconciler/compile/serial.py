@@ -112,6 +112,13 @@ def show_item(item: Program | Link | Interface) -> dict[str, Any]:
     return _show_program(item) if isinstance(item, Program) else _show_fields(item)
 
 
+def read_item(kind: str, body: Any) -> Program | Link | Interface:
+    """The opposite; `kind` is "programs", "links" or "interfaces". Raises SerialError."""
+    if kind == "programs":
+        return _load_program(kind, body)
+    return _load_link(kind, body) if kind == "links" else _load_interface(kind, body)
+
+
 def _show_program(program: Program) -> dict[str, Any]:
     constants = np.frombuffer(program.constants, CONSTANTS.dtype)
     shown = cells.show(CONSTANTS, constants)[0] if len(constants) else {}

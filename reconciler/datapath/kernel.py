@@ -7,9 +7,9 @@ and the MACs of next hops, which the kernel forgets now and then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from reconciler.abi.digest import Known
 from reconciler.abi.generated import MAPS, HostFlag, Reason
 from reconciler.abi.table import Table
-from reconciler.compile.facts import Device, Facts, NextHop
+from reconciler.compile.facts import Device, Facts, NextHop, Seen
 from reconciler.compile.programs import DROPS, TRANSIT
-from reconciler.compile.state import OWNED_MAPS, HostName, HostState, Interface, Program
+from reconciler.compile.state import OWNED_MAPS, HostName, HostState, Interface, Link, Program
 from reconciler.datapath import maps as kernel_maps
 from reconciler.datapath import rtnetlink as rt
 from reconciler.datapath import slots, tables
@@ -36,7 +36,7 @@ from reconciler.datapath.errors import TransientError
 from reconciler.datapath.hops import Way, next_hops
 from reconciler.datapath.links import Links
 from reconciler.datapath.maps import Maps
-from reconciler.datapath.netlink import NetDevice, attempting, net_devices
+from reconciler.datapath.netlink import NetDevice, attempting, net_device, net_devices
 from reconciler.datapath.objects import Objects
 from reconciler.datapath.pins import Pins
 from reconciler.datapath.protocol import (
@@ -55,6 +55,8 @@ from reconciler.plan.diff import Item
 from reconciler.plan.plan import Plan
 from reconciler.plan.steps import ItemStep, RowStep
 from reconciler.source.package import object_path
+
+FEW = 64  # interfaces that are asked for one by one, 0.1 ms each, rather than all dumped
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +80,21 @@ class KernelDatapath:
         self._tracepoints = Tracepoints(self._pins)
         self._devices = Devices(host, self._pins, self._config.netns, self._config.create_netns)
         self._objects = Objects(self._config.object_path)
-        self._known: dict[str, Known] = {}  # live tables, without origins
+        self._known: dict[str, Table] = {}  # live tables, without origins
+        self._hashed: dict[str, Known] = {}  # the same, once they are read again
         self._macs: dict[Way, bytes] = {}  # of next hops
 
-    def facts(self, desired: HostState) -> Facts:
+    def facts(self, desired: HostState, seen: Seen | None = None) -> Facts:
         """See Datapath. Next hops that are not known yet are looked up meanwhile."""
+        if seen is not None:
+            return self._facts_since(desired, seen)
         found = self._net_devices()
         wanted = {each.name for each in desired.interfaces}
         uplinks = [each.interface for each in desired.links if each.program == TRANSIT]
         with self._maps() as maps:
             hosts, endpoints = (self._last_known(name, maps) for name in ("hosts", "endpoints"))
         return Facts(
-            devices={
-                name: Device(each.ifindex, each.mac, each.mtu, each.up)
-                for name, each in sorted(found.items())
-                if name in wanted or name in uplinks
-            },
+            devices=_devices(found, wanted.union(uplinks)),
             uplinks=tuple(sorted(uplinks)),
             next_hops=self._next_hops(desired, uplinks, found),
             host_slots=slots.host_slots(desired, hosts, self._capacity("next_hops")),
@@ -101,6 +102,28 @@ class KernelDatapath:
                 desired, endpoints, self._devices.owners(found), self._capacity("counters")
             ),
             unready=self._devices.unready(desired.interfaces, found),
+            objects={each.name: self._objects.digest(each.name) for each in desired.programs},
+        )
+
+    def _facts_since(self, desired: HostState, seen: Seen) -> Facts:
+        """At the cost of what is new in `desired`."""
+        before, kept = seen.facts, seen.devices()
+        uplinks = sorted(each.interface for each in desired.links if each.program == TRANSIT)
+        new = [each for each in desired.interfaces if each.name not in kept]
+        wanted = {*uplinks, *(each.name for each in desired.interfaces)}
+        found = self._net_devices({*uplinks, *(each.name for each in new)})
+        kept = {name: each for name, each in kept.items() if name in wanted}
+        same = seen.same_hosts(desired) and tuple(uplinks) == before.uplinks
+        counters, hops = self._capacity("counters"), self._capacity("next_hops")
+        return Facts(
+            devices=dict(sorted({**kept, **_devices(found, wanted)}.items())),
+            uplinks=tuple(uplinks),
+            next_hops=before.next_hops if same else self._next_hops(desired, uplinks, found),
+            host_slots=before.host_slots
+            if same
+            else slots.kept_hosts(desired, before.host_slots, hops),
+            counter_slots=slots.kept_counters(desired, before.counter_slots, counters),
+            unready=self._devices.unready(new, found),
             objects={each.name: self._objects.digest(each.name) for each in desired.programs},
         )
 
@@ -117,6 +140,19 @@ class KernelDatapath:
             self._devices.read(found),
         )
 
+    def glance(self, known: HostState, interfaces: Set[str]) -> HostState:
+        """See Datapath."""
+        if not interfaces:
+            return known
+        found = self._net_devices(interfaces)
+        ends = [each for each in known.interfaces if each.name not in interfaces]
+        links = [each for each in known.links if each.interface not in interfaces]
+        return replace(
+            known,
+            links=tuple(sorted([*links, *self._links.read(found, interfaces)])),
+            interfaces=tuple(sorted([*ends, *self._devices.read(found)])),
+        )
+
     def apply(self, plan: Plan, stopping: Stopping = never) -> Report:
         """See Datapath. MapMismatchError, CapacityError: before anything is written."""
         if plan.refused:
@@ -126,9 +162,10 @@ class KernelDatapath:
             self._pins.prepare()
             elfs = map(self._objects.elf, (TRANSIT, DROPS))
             kernel_maps.create_missing(self._pins, maps, elfs, self._config.capacities)
-            found = self._net_devices()
-            self._links.tidy(found)
-            self._devices.tidy(found)
+            if any(isinstance(each, ItemStep) for each in plan.steps):
+                found = self._net_devices()
+                self._links.tidy(found)
+                self._devices.tidy(found)
             self._reset_counters(plan, maps)
             target = KernelTarget(
                 maps, self._links, self._tracepoints, self._devices, self._objects
@@ -137,7 +174,8 @@ class KernelDatapath:
             later = target.finish(plan, progress)
             try:
                 self._verify(plan, maps, progress, later)
-                self._collect(maps)
+                if "hosts" in plan.diff.tables:
+                    self._collect(maps)
             except TransientError as error:  # what was written stays in the report
                 progress.fail("reading back", str(error), again=True)
         return progress.report()
@@ -177,7 +215,7 @@ class KernelDatapath:
         self._tracepoints.remove()
         self._devices.remove_all()
         self._pins.remove_all()
-        self._known = {}
+        self._known.clear()
 
     def _programs(self) -> tuple[Program, ...]:
         return tuple(sorted((*self._links.programs(), *self._tracepoints.programs())))
@@ -208,20 +246,27 @@ class KernelDatapath:
         if name not in maps:
             self._known.pop(name, None)
             return Table.empty(spec)
-        known = self._known.get(name)
+        before, known = self._known.get(name), self._hashed.get(name)
+        if before is not None and (known is None or known.table is not before):
+            known = Known.of(before)
         table = tables.read_table(maps[name], spec, self._capacity(name), known=known)
         if known is None or table is not known.table:
-            self._known[name] = Known.of(table)
+            known = Known.of(table)
+        self._known[name], self._hashed[name] = table, known
         return table
 
     def _last_known(self, name: str, maps: Maps) -> Table:
         """Nobody else writes our tables; and if somebody does, read() finds out."""
         known = self._known.get(name) if name in maps else None
-        return known.table if known is not None else self._read_table(name, maps)
+        return known if known is not None else self._read_table(name, maps)
 
-    def _net_devices(self) -> dict[str, NetDevice]:
+    def _net_devices(self, names: Set[str] | None = None) -> dict[str, NetDevice]:
+        """All, or those of these names that are there."""
         with attempting("reading interfaces"), rt.Socket() as route:
-            return net_devices(route)
+            if names is None or len(names) > FEW:
+                return net_devices(route)
+            found = ((name, net_device(route, name)) for name in sorted(names))
+            return {name: device for name, device in found if device is not None}
 
     def _next_hops(
         self, desired: HostState, uplinks: list[str], found: Mapping[str, NetDevice]
@@ -244,13 +289,13 @@ class KernelDatapath:
     def _verify(self, plan: Plan, maps: Maps, progress: Progress, later: set[str]) -> None:
         """Read back what was touched; after a table that failed, that is the next round's work."""
         if progress.broken:
-            self._known = {}
+            self._known.clear()
             return
         rows = [each for each in plan.steps if isinstance(each, RowStep)]
         for name, changed in plan.diff.tables.items():
             steps = [each for each in rows if each.rows.spec.name == name]
             if as_written(changed.desired, steps, maps[name], self._capacity(name)):
-                self._known[name] = Known.of(_without_origins(changed.desired))
+                self._known[name] = _without_origins(changed.desired)
             else:
                 self._known.pop(name, None)
                 reason = "rows are not as they were written; somebody else writes this map"
@@ -261,11 +306,12 @@ class KernelDatapath:
 
     def _live(self, steps: list[ItemStep]) -> set[Item]:
         """Programs, links, and those interfaces that the steps are about."""
-        found = self._net_devices()
         ends = {each.item.name for each in steps if isinstance(each.item, Interface)}
+        links = {each.item.interface for each in steps if isinstance(each.item, Link)}
+        found = self._net_devices(ends | links)
         return {
             *self._programs(),
-            *self._links.read(found),
+            *self._links.read(found, links),
             *self._devices.read({name: each for name, each in found.items() if name in ends}),
         }
 
@@ -276,6 +322,14 @@ class KernelDatapath:
         known = _pairs(hosts.keys["address"], hosts.values["slot"])
         stale = ~np.isin(_pairs(values["host"], values["host_slot"]), known)
         tables.delete_rows(maps["paths"], spec, keys[stale])
+
+
+def _devices(found: Mapping[str, NetDevice], wanted: Set[str]) -> dict[str, Device]:
+    return {
+        name: Device(each.ifindex, each.mac, each.mtu, each.up)
+        for name, each in sorted(found.items())
+        if name in wanted
+    }
 
 
 def _without_origins(table: Table) -> Table:

@@ -7,7 +7,7 @@ program is one step in the kernel, so that a packet sees the old one or the new 
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -69,11 +69,13 @@ class Links:
                 found.append(Program(name, b""))
         return tuple(found)
 
-    def read(self, devices: Mapping[str, NetDevice]) -> tuple[Link, ...]:
-        """Live links, sorted by interface."""
+    def read(
+        self, devices: Mapping[str, NetDevice], names: Set[str] | None = None
+    ) -> tuple[Link, ...]:
+        """Live links, sorted by interface; of all interfaces, or of those that are named."""
         programs = {self._program_id(name): name for name in self._pins.names(Pinned.PROGRAM)}
         found = []
-        for each in self._pinned(devices):
+        for each in self._pinned(devices, names):
             if each.device is not None:
                 program = programs.get(each.info.program_id, f"#{each.info.program_id}")
                 mode, fallback = self._mode(each.name, each.device)
@@ -105,7 +107,7 @@ class Links:
         if program is None:
             raise NoProgramError(f"program {wanted.program} is not loaded")
         with program:
-            pinned = {each.name: each for each in self._pinned(devices)}.get(wanted.interface)
+            pinned = next(iter(self._pinned(devices, {wanted.interface})), None)
             if pinned is not None and pinned.device is not None:
                 mode, fallback = self._mode(wanted.interface, device)
                 if mode is wanted.mode:
@@ -181,9 +183,13 @@ class Links:
                 return AttachMode(note["wanted"]), note["fallback"]
         return mode, ""
 
-    def _pinned(self, devices: Mapping[str, NetDevice]) -> list[_Pinned]:
+    def _pinned(
+        self, devices: Mapping[str, NetDevice], only: Set[str] | None = None
+    ) -> list[_Pinned]:
         found = []
         for name in self._pins.names(Pinned.LINK):
+            if only is not None and name not in only:
+                continue
             with self._open(name) as link:
                 info = libbpf.link_info(link)
             device = devices.get(name)

@@ -6,7 +6,7 @@ exist, namespaces, next hops) are attributes that a test turns as it likes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import TypeVar
@@ -15,7 +15,7 @@ import numpy as np
 
 from reconciler.abi.generated import MAPS, HostFlag
 from reconciler.abi.table import Table, join
-from reconciler.compile.facts import Device, Facts, NextHop
+from reconciler.compile.facts import Device, Facts, NextHop, Seen
 from reconciler.compile.programs import TRANSIT
 from reconciler.compile.state import (
     HostName,
@@ -80,8 +80,8 @@ class MemoryDatapath:
         self._state = HostState.empty(host)
         self._ifindex = 100
 
-    def facts(self, desired: HostState) -> Facts:
-        """See Datapath."""
+    def facts(self, desired: HostState, seen: Seen | None = None) -> Facts:
+        """See Datapath. Everything is at hand, so nothing is taken from `seen`."""
         around, live = self.around, self.read()
         wanted = {each.name for each in desired.interfaces}
         uplinks = sorted(each.interface for each in desired.links if each.program == TRANSIT)
@@ -115,6 +115,16 @@ class MemoryDatapath:
             self._state,
             interfaces=tuple(each for each in self._state.interfaces if each.name in present),
             links=tuple(each for each in self._state.links if each.interface in present),
+        )
+
+    def glance(self, known: HostState, interfaces: Set[str]) -> HostState:
+        """See Datapath."""
+        live = self.read()
+
+        return replace(
+            known,
+            links=_merged(live.links, known.links, interfaces),
+            interfaces=_merged(live.interfaces, known.interfaces, interfaces),
         )
 
     def apply(self, plan: Plan, stopping: Stopping = never) -> Report:
@@ -237,3 +247,12 @@ class MemoryDatapath:
                     yield self.around.devices[each.name].ifindex, each.endpoint
 
         return dict(owners())
+
+
+def _merged(now: tuple[Kind, ...], before: tuple[Kind, ...], names: Set[str]) -> tuple[Kind, ...]:
+    """`before`, but what has these names as it is now."""
+    by_name: dict[str, Kind] = {
+        item_name(each): each for each in before if item_name(each) not in names
+    }
+    by_name.update({item_name(each): each for each in now if item_name(each) in names})
+    return tuple(by_name[name] for name in sorted(by_name))

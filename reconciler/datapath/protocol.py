@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from reconciler.compile.facts import Facts
+from reconciler.compile.facts import Facts, Seen
 from reconciler.compile.state import HostState
 from reconciler.plan.diff import Counts
 from reconciler.plan.plan import Plan
@@ -113,12 +113,19 @@ def never() -> bool:
 class Datapath(Protocol):
     """One host. Every method may raise HostError (an operator is needed) or TransientError."""
 
-    def facts(self, desired: HostState) -> Facts:
-        """What only this host knows, as far as `desired` asks for it. Changes nothing of ours."""
+    def facts(self, desired: HostState, seen: Seen | None = None) -> Facts:
+        """What only this host knows, as far as `desired` asks for it. Changes nothing of ours.
+
+        With `seen` only what that lacks is read, at the cost of what is new in `desired`.
+        """
         ...
 
     def read(self) -> HostState:
         """What the host holds. Changes nothing."""
+        ...
+
+    def glance(self, known: HostState, interfaces: Set[str]) -> HostState:
+        """`known`, but these interfaces and their links as they are now. Changes nothing."""
         ...
 
     def apply(self, plan: Plan, stopping: Stopping = never) -> Report:

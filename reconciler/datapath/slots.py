@@ -35,6 +35,22 @@ def counter_slots(
     return _assign(wanted, taken, limit)
 
 
+def kept_hosts(
+    desired: HostState, before: Mapping[IPv4Address, int], limit: int
+) -> dict[IPv4Address, int]:
+    """The same where `before` are the slots of a moment ago."""
+    wanted = [IPv4Address(each) for each in desired.tables["hosts"].keys["address"].tolist()]
+    return _assign(wanted, before, limit)
+
+
+def kept_counters(desired: HostState, before: Mapping[str, int], limit: int) -> Mapping[str, int]:
+    """The same where `before` are the slots of a moment ago."""
+    wanted = sorted(each.endpoint for each in desired.interfaces)
+    if before.keys() == set(wanted):
+        return before
+    return _assign(wanted, before, limit)
+
+
 def counters_in_use(live: Table, owners: Mapping[int, str]) -> dict[str, int]:
     """The counter slot of each endpoint that has one."""
     local = live.values[(live.values["flags"] & EndpointFlag.LOCAL) != 0]

@@ -12,7 +12,7 @@ from reconciler.datapath.devices import Devices
 from reconciler.datapath.errors import HostError, TransientError
 from reconciler.datapath.links import Links
 from reconciler.datapath.maps import Maps
-from reconciler.datapath.netlink import attempting, net_devices
+from reconciler.datapath.netlink import attempting, net_device
 from reconciler.datapath.objects import Objects
 from reconciler.datapath.tracepoints import Tracepoints
 from reconciler.plan.diff import Item
@@ -52,7 +52,8 @@ class KernelTarget:
             return ""
         if isinstance(item, Link):
             with attempting(f"interface {item.interface}"), rt.Socket() as route:
-                return self._links.attach(item, net_devices(route))
+                device = net_device(route, item.interface)
+                return self._links.attach(item, {item.interface: device} if device else {})
         self._devices.ensure_outer(item)
         self._ends.append(item)
         return ""

@@ -1,14 +1,18 @@
 """Rounds against real commits: what is enforced after each, and what is said of it."""
 
+import random
 import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from reconciler.agent.report import Cause, Result, Verdict
 from reconciler.compile.facts import Device
+from reconciler.datapath.errors import TransientError
 from reconciler.plan.diff import diff
-from tests.agent.fake import HOST, Machine
+from tests.agent.fake import HOST, Machine, raising
 from tests.agent.network import OTHER, VPC, git, manifest
 
 
@@ -399,3 +403,81 @@ def test_a_commit_that_changes_nothing_here_writes_nothing_and_is_the_last_good(
     good = machine.store.load()
     assert good is not None
     assert good.revision == commit
+
+
+COMMIT = ("ref",)  # what wakes the loop when a commit came and nothing else
+
+
+def test_commit_after_a_converged_round_reads_only_what_it_changes(machine: Machine) -> None:
+    machine.round()
+    machine.network.endpoints(3)
+    machine.network.push()
+    report = machine.rounds.run(COMMIT)
+    assert report.enforced.result is Result.CONVERGED
+    assert report.enforced.cause is Cause.PENDING
+    assert not {"facts", "read"} & report.phases.keys()
+    assert "glance" in report.phases
+    assert machine.endpoints == {"shop/web-1", "shop/web-2", "shop/web-3"}
+    assert machine.round().enforced.counts.total == 0
+
+
+def test_commit_goes_by_what_is_there_after_a_round_that_failed(machine: Machine) -> None:
+    machine.round()
+    apply = machine.datapath.apply
+    machine.datapath.apply = raising(TransientError("busy"))  # type: ignore[method-assign]
+    machine.network.endpoints(3)
+    machine.network.push()
+    assert machine.rounds.run(COMMIT).enforced.result is Result.FAILED
+    machine.datapath.apply = apply  # type: ignore[method-assign]
+    machine.network.endpoints(4)
+    machine.network.push()
+    report = machine.rounds.run(COMMIT)
+    assert {"facts", "read"} <= report.phases.keys()
+    assert len(machine.endpoints) == 4
+
+
+def test_what_others_wrote_meanwhile_is_found_by_the_next_full_look(machine: Machine) -> None:
+    machine.round()
+    rows = damage(machine)
+    machine.network.endpoints(3)
+    machine.network.push()
+    assert machine.rounds.run(COMMIT).enforced.drift == 0
+    report = machine.round()
+    assert (report.enforced.cause, report.enforced.drift) == (Cause.DRIFT, rows)
+    assert machine.round().enforced.counts.total == 0
+
+
+def test_commit_that_deletes_much_is_judged_by_what_is_there(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, endpoints=12)
+    machine.round()
+    machine.network.endpoints(2)
+    machine.network.push()
+    report = machine.rounds.run(COMMIT)
+    assert report.newest.verdict is Verdict.HELD
+    assert "read" in report.phases
+    assert len(machine.endpoints) == 12
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_commits_in_any_order_leave_what_one_look_at_everything_would(
+    tmp_path: Path, seed: int
+) -> None:
+    """Endpoints, hosts and networks come, change and go; every round after the first glances."""
+    machine, draw = Machine(tmp_path), random.Random(seed)
+    machine.round()
+    for _ in range(12):
+        network = machine.network
+        numbers = sorted(draw.sample(range(1, 9), draw.randint(4, 7)))
+        if draw.random() < 0.3:
+            network.base(**draw.choice([{}, {"cordon": True}, {"weight": 3}]))
+        where = [draw.choice(["", "", OTHER]) for _ in numbers]
+        network.write(
+            "endpoints.yaml",
+            *(network.endpoint(n, host=host) for n, host in zip(numbers, where, strict=True)),
+        )
+        commit = network.push()
+        report = machine.rounds.run(COMMIT)
+        if report.newest.verdict is Verdict.HELD:
+            report = machine.round(report.newest.digest)
+        assert (report.enforced.revision, report.enforced.result) == (commit, Result.CONVERGED)
+        assert machine.round().enforced.counts.total == 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
 import platform
 import statistics
@@ -132,3 +133,11 @@ def paired(
         subject()
         subjects.append(time.perf_counter() - begin)
     return statistics.median(subjects), statistics.median(references)
+
+
+def exponent(seconds: dict[int, float]) -> float:
+    """The slope of log(seconds) over log(endpoints), by least squares."""
+    xs, ys = [math.log(each) for each in seconds], [math.log(each) for each in seconds.values()]
+    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
+    above = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
+    return above / sum((x - mean_x) ** 2 for x in xs)

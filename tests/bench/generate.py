@@ -41,9 +41,13 @@ def host(number: int, zones: int) -> str:
     return (
         "apiVersion: reconciler/v1alpha1\nkind: Host\n"
         f"metadata: {{name: h{number}, labels: {{zone: z{number % zones}}}}}\n"
-        f"spec: {{underlay: 172.{16 + number % zones}.{number // 250}.{number % 250 + 2}, "
-        "interface: eth0}\n"
+        f"spec: {{underlay: {underlay(number, zones)}, interface: eth0}}\n"
     )
+
+
+def underlay(number: int, zones: int) -> str:
+    """The address of a host: a /16 for each zone."""
+    return f"172.{16 + number % zones}.{number // 250}.{number % 250 + 2}"
 
 
 def vpc(number: int) -> str:
@@ -88,7 +92,8 @@ def files(size: Size) -> Iterator[tuple[str, bytes]]:
     def joined(documents: list[str]) -> bytes:
         return "---\n".join(documents).encode()
 
-    yield "hosts.yaml", joined([host(n, size.zones) for n in range(size.hosts)])
+    for part, numbers in enumerate(_chunks(size.hosts, DOCUMENTS)):
+        yield f"hosts/{part}.yaml", joined([host(n, size.zones) for n in numbers])
     for part, numbers in enumerate(_chunks(size.vpcs, DOCUMENTS)):
         yield f"vpcs/{part}.yaml", joined([vpc(n) for n in numbers])
     for part, numbers in enumerate(_chunks(size.networks, DOCUMENTS)):
@@ -100,6 +105,13 @@ def files(size: Size) -> Iterator[tuple[str, bytes]]:
 
 def commit(repository: pygit2.Repository, contents: dict[str, bytes], message: str) -> str:
     """Commit `contents` on top of main without a work tree; the new commit's id."""
+    made = prepare(repository, contents, message)
+    repository.references.create("refs/heads/main", made, force=True)
+    return str(made)
+
+
+def prepare(repository: pygit2.Repository, contents: dict[str, bytes], message: str) -> pygit2.Oid:
+    """The same, but main does not move to it yet."""
     index = pygit2.Index()
     parents = []
     if "refs/heads/main" in repository.references:
@@ -111,8 +123,7 @@ def commit(repository: pygit2.Repository, contents: dict[str, bytes], message: s
         index.add(pygit2.IndexEntry(path, blob, pygit2.enums.FileMode.BLOB))
     tree = index.write_tree(repository)
     author = pygit2.Signature("bench", "bench@example.invalid", 0, 0)
-    made = repository.create_commit("refs/heads/main", author, author, message, tree, parents)
-    return str(made)
+    return repository.create_commit(None, author, author, message, tree, parents)
 
 
 def repository(path: Path, size: Size) -> pygit2.Repository:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 import time
@@ -20,22 +19,15 @@ from reconciler.plan.diff import diff
 from reconciler.source.git import GitSource, Repository
 from reconciler.source.package import schemas
 from tests.bench import generate
-from tests.bench.figures import QUICK, ROOT, Report
-from tests.bench.generate import DOCUMENTS, ENTRIES, Size
+from tests.bench.figures import QUICK, ROOT, Report, exponent
+from tests.bench.generate import Size
+from tests.bench.resident import changed_file
 
 SIZES = (1_000, 10_000) if QUICK else (1_000, 10_000, 100_000, 1_000_000)
 COLD = 10_000 if QUICK else 100_000
 HOST = "h7"
 CHANGES = 5
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
-
-
-def changed_file(size: Size, number: int, label: str) -> dict[str, bytes]:
-    """The file of one endpoint, in which that endpoint has another label."""
-    part = number // DOCUMENTS
-    numbers = range(part * DOCUMENTS, min((part + 1) * DOCUMENTS, size.endpoints))
-    texts = [generate.endpoint(each, size, label if each == number else "web") for each in numbers]
-    return {f"endpoints/{part // ENTRIES}/{part}.yaml": "---\n".join(texts).encode()}
 
 
 def middle_of(seconds: list[float]) -> float:
@@ -113,14 +105,6 @@ def test_one_endpoint_of_many(report: Report, tmp_path: Path) -> None:
     for name, seconds, goal in (("compile", fulls, 1.05), ("one change", changes, 0.15)):
         report.add(f"14 growth of {name}", exponent(seconds), "exponent",
                    at_most=goal, absolute=True)  # fmt: skip
-
-
-def exponent(seconds: dict[int, float]) -> float:
-    """The slope of log(seconds) over log(endpoints), by least squares."""
-    xs, ys = [math.log(each) for each in seconds], [math.log(each) for each in seconds.values()]
-    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
-    above = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
-    return above / sum((x - mean_x) ** 2 for x in xs)
 
 
 LIBYAML = """
