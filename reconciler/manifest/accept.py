@@ -29,12 +29,12 @@ _OBJECT = {"properties", "required", "additionalProperties", "propertyNames"} | 
 _ARRAY = {"items", "minItems", "maxItems", "uniqueItems"}
 _NUMBER = {"minimum", "maximum"}
 _OTHER = {"type", "const", "enum", "format", "allOf", "if", "then"}
-_KNOWN = _SAYS_NOTHING | _OBJECT | _ARRAY | _NUMBER | _OTHER
+KNOWN = _SAYS_NOTHING | _OBJECT | _ARRAY | _NUMBER | _OTHER
 
 
 def compile_acceptor(schema: Mapping[str, Any], formats: Formats) -> Accepts:
     """`formats` raise ValueError, as formats.FORMATS do; those not named accept nothing."""
-    if not schema.keys() <= _KNOWN:
+    if not schema.keys() <= KNOWN:
         return lambda value: False
     checks: list[Accepts] = []
     if "type" in schema:

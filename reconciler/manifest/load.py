@@ -14,11 +14,9 @@ from reconciler.manifest.mend import mend
 from reconciler.manifest.problem import MAX_ALL_FINDINGS, MAX_FINDINGS, Finding, Severity
 from reconciler.manifest.read import read
 from reconciler.manifest.reading import Reading
-from reconciler.manifest.schema import Schemas, Validators, compile_schemas
+from reconciler.manifest.schema import DEFAULT_NAMESPACE, Schemas, Validators, compile_schemas
 from reconciler.manifest.wording import nearest
 from reconciler.source.files import SourceFile
-
-DEFAULT_NAMESPACE = "default"
 
 
 class Identity(NamedTuple):

@@ -13,6 +13,7 @@ from reconciler.manifest.document import Document
 from reconciler.manifest.load import load_readings
 from reconciler.manifest.read import read
 from reconciler.manifest.schema import Validators
+from reconciler.manifest.shapes import Filled
 from reconciler.manifest.yamltext import MAX_DOCUMENTS, cut
 
 
@@ -21,7 +22,7 @@ class Pieces:
     """`texts` are the digests of all documents with their numbers; `documents` the unknown ones."""
 
     texts: tuple[tuple[int, bytes], ...]
-    documents: tuple[Document, ...]
+    documents: tuple[Document | Filled, ...]
 
 
 def read_pieces(data: bytes, validators: Validators, known: Container[bytes]) -> Pieces | None:
@@ -34,12 +35,17 @@ def read_pieces(data: bytes, validators: Validators, known: Container[bytes]) ->
     except UnicodeDecodeError:
         return None
     texts: list[tuple[int, bytes]] = []
-    documents: list[Document] = []
+    documents: list[Document | Filled] = []
     number = 0
     for piece in cut(text):
         octets = piece.encode()
         digest = digest_of(octets.removeprefix(b"---\n"))  # the first document may have no marker
+        filled = None
         if digest not in known:
+            filled = validators.shapes.fill(piece.removeprefix("---\n"), number)
+        if filled is not None:
+            documents.append(filled)
+        elif digest not in known:
             readings, wrong = read(octets, validators.scalars, is_json=False)
             result = load_readings(readings, wrong, validators)
             if result.findings or result.invalid or len(readings) > 1:

@@ -14,8 +14,11 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import ScalarNode
 
-# Everything that some version reads as other than a text starts like this.
-_SUSPECT = re.compile(r"[-+.0-9~<=nNtTfFyYoO]")
+# Everything that some version reads as other than a text starts so, or is one of these words.
+_SUSPECT = re.compile(
+    r"[-+.0-9~<=]|(?:[yn]|yes|no|on|off|true|false|null|inf|nan)\Z", re.IGNORECASE
+)
+_DOTTED = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")  # has too many points for any number
 # The number forms of the YAML 1.2 core schema (YAML 1.2.2, section 10.3.2), without radix
 # prefixes for floats. ruamel.yaml also takes 1_000 and 0b11, which other 1.2 readers keep as texts.
 _CORE_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -40,7 +43,7 @@ def forbidden(text: str) -> bool:
 
 def is_text(plain: str) -> bool:
     """Whether every version reads the plain scalar as the text that it is; False if in doubt."""
-    return bool(plain) and not _SUSPECT.match(plain)
+    return bool(plain) and (not _SUSPECT.match(plain) or _DOTTED.fullmatch(plain) is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,10 @@ from reconciler.manifest.accept import Accepts, compile_acceptor
 from reconciler.manifest.formats import FORMATS
 from reconciler.manifest.problem import MAX_FINDINGS, Finding
 from reconciler.manifest.scalars import ScalarRules
+from reconciler.manifest.shapes import Called, Shapes
 from reconciler.manifest.wording import findings_of
 
+DEFAULT_NAMESPACE = "default"
 Schemas = Mapping[str, Mapping[str, Any]]
 
 
@@ -46,6 +48,7 @@ class Validators:
 
     kinds: Mapping[str, Kind]
     scalars: ScalarRules
+    shapes: Shapes
 
 
 def compile_schemas(schemas: Schemas) -> Validators:
@@ -61,7 +64,23 @@ def compile_schemas(schemas: Schemas) -> Validators:
             accepts=compile_acceptor(schema, FORMATS),
             validator=make_validator(schema),
         )
-    return Validators(kinds, ScalarRules())
+    rules = ScalarRules()
+    return Validators(kinds, rules, Shapes(rules, schemas, FORMATS, _caller(kinds)))
+
+
+def _caller(kinds: Mapping[str, Kind]) -> Callable[[Any], Called | None]:
+    """What the body of a shape is called, as load.load_readings says of a body."""
+
+    def called(body: Any) -> Called | None:
+        name = body.get("kind") if type(body) is dict else None
+        kind = kinds.get(name) if type(name) is str else None
+        metadata = body.get("metadata") if kind else None
+        if kind is None or type(metadata) is not dict or "name" not in metadata:
+            return None
+        namespace = metadata.get("namespace", DEFAULT_NAMESPACE) if kind.has_namespace else ""
+        return kind.name, namespace, metadata["name"]
+
+    return called
 
 
 def make_validator(

@@ -12,7 +12,7 @@ from typing import Any
 
 from reconciler.manifest.scalars import ScalarRules, is_text
 
-_MAX_LENGTH = 50_000  # characters: fewer than reading.MAX_NODES values
+MAX_LENGTH = 50_000  # characters: fewer than reading.MAX_NODES values
 _MAX_DEPTH = 16
 _MAX_KEY = 1000  # characters; YAML allows 1024 for a key without `?`
 
@@ -35,7 +35,7 @@ class UnclearError(Exception):
 
 def read_simple(part: str, rules: ScalarRules) -> Any:
     """The body of the one document of `part`; raises UnclearError."""
-    if len(part) > _MAX_LENGTH:
+    if len(part) > MAX_LENGTH:
         raise UnclearError
     lines = _lines(part)
     if lines:

@@ -8,22 +8,21 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reconciler.manifest.document import Document
+from reconciler.manifest.shapes import Filled
 from reconciler.model.mac import parse_mac
-from reconciler.model.names import SALT, identity, interface_digest, interface_name
-from reconciler.model.references import UNKNOWN_NAME, target_name
-from reconciler.model.report import qualified
+from reconciler.model.names import identity, interface_digest, interface_name
+from reconciler.model.references import target_name
+from reconciler.model.rows import LabelSet, RowReader
 from reconciler.model.topology import MAPPED, AttachKind, Attachment
 
 NO_MAC = bytes(6)
-UNKNOWN_ADDRESS = "::"  # which no manifest can state; its octets are zero
-LabelSet = tuple[str, str, tuple[tuple[str, str], ...]]  # namespace, salt, sorted labels
 
 
 Rows = NDArray[np.intp]
@@ -97,28 +96,29 @@ class _Numbers:
         return np.array(self.found, np.int32)
 
 
-def read_columns(documents: Sequence[Document]) -> Columns:
+def read_columns(documents: Sequence[Document | Filled]) -> Columns:
     """The only loop over all endpoints that builds objects; it keeps none of them."""
     networks, hosts, labels, attachments = _Numbers(), _Numbers(), _Numbers(), _Numbers()
     names, macs, octets, counts = [], bytearray(), bytearray(), []
     digests, spots, paths, numbers = [], [], _Numbers(), []
+    reader = RowReader()
+    usual = Attachment()
     for document in documents:
-        spec, metadata = _spec(document), document.body["metadata"]
-        name = qualified(document)
+        row = reader.row(document)
+        name = f"{row.namespace}/{row.name}"
         names.append(name)
         digests.append(interface_digest(name))
-        networks.add((target_name(spec["network"], document.namespace), document.namespace))
-        hosts.add(spec["host"])
-        macs += parse_mac(spec["mac"]) if "mac" in spec else NO_MAC
-        labels.add(_label_set(document.namespace, metadata))
-        attachment = _attachment(spec["attach"], name) if "attach" in spec else Attachment()
+        networks.add((target_name(row.network, row.namespace), row.namespace))
+        hosts.add(row.host)
+        macs += parse_mac(row.mac) if row.mac else NO_MAC
+        labels.add(row.labels)
+        attachment = usual if row.attach is None else _attachment(row.attach, name)
         attachments.add(attachment)
         spots.append(_spot(attachment, name))
-        paths.add(document.path)
-        numbers.append(document.index)
-        addresses = spec.get("addresses", ())
-        counts.append(len(addresses))
-        for text in addresses:
+        paths.add(row.path)
+        numbers.append(row.document)
+        counts.append(len(row.addresses))
+        for text in row.addresses:
             octets += _octets(text)
     known = tuple(names)
     return Columns(
@@ -217,34 +217,9 @@ def _renumber(
     return np.concatenate(found), tuple(known)
 
 
-def _spec(document: Document) -> Mapping[str, Any]:
-    """The spec, in which what nobody can be sure of refers to nothing and claims nothing."""
-    spec = document.body["spec"]
-    if not document.unsure:
-        return spec  # type: ignore[no-any-return]
-    unknown: dict[str, Any] = {
-        "network": UNKNOWN_NAME,
-        "host": UNKNOWN_NAME,
-        "attach": {"interface": ""},
-    }
-    stated = (
-        spec.get("addresses", ()) if document.stated("spec", "addresses") else [UNKNOWN_ADDRESS]
-    )
-    addresses = [
-        each if document.sure("spec", "addresses", position) else UNKNOWN_ADDRESS
-        for position, each in enumerate(stated)
-    ]
-    unsure = {field: value for field, value in unknown.items() if not document.sure("spec", field)}
-    return {**spec, "addresses": addresses, **unsure}
-
-
 def _octets(text: str) -> bytes:
-    return IPv6Address(text).packed if ":" in text else MAPPED + IPv4Address(text).packed
-
-
-def _label_set(namespace: str, metadata: Mapping[str, Any]) -> LabelSet:
-    salt = metadata.get("annotations", {}).get(SALT, "")
-    return namespace, salt, tuple(sorted(metadata.get("labels", {}).items()))
+    """Of an address that was checked."""
+    return IPv6Address(text).packed if ":" in text else MAPPED + bytes(map(int, text.split(".")))
 
 
 def _attachment(attach: Mapping[str, Any], name: str) -> Attachment:

@@ -22,7 +22,7 @@ from reconciler.manifest.problem import Finding, Problem, Severity
 from reconciler.manifest.schema import Validators
 from reconciler.model.build import Built, assemble
 from reconciler.model.claims import Claims, Names, Numbers
-from reconciler.model.columns import Columns, LabelSet, in_order, join, read_columns, take
+from reconciler.model.columns import Columns, in_order, join, read_columns, take
 from reconciler.model.commit import lost_names
 from reconciler.model.endpoints import read_endpoints
 from reconciler.model.frame import Frame
@@ -30,6 +30,7 @@ from reconciler.model.mix import mix64
 from reconciler.model.part import ENDPOINT, Part, read_part, refused_part
 from reconciler.model.references import Unread
 from reconciler.model.report import Report, qualified
+from reconciler.model.rows import LabelSet
 from reconciler.model.topology import AttachKind, Endpoints, Topology
 from reconciler.source.files import Snapshot, SourceFile
 

@@ -16,6 +16,7 @@ from reconciler.manifest.load import Identity, load_bytes
 from reconciler.manifest.pieces import Pieces, digest_of, read_pieces
 from reconciler.manifest.problem import Finding
 from reconciler.manifest.schema import Validators
+from reconciler.manifest.shapes import Filled, whole
 from reconciler.model.columns import Columns, join, read_columns, take
 
 ENDPOINT = "Endpoint"
@@ -81,8 +82,8 @@ def _digest(document: Document) -> bytes:
     return digest_of(json.dumps(document.body, sort_keys=True).encode())
 
 
-def _part(documents: Sequence[Document], texts: dict[int, bytes]) -> Part:
-    few = tuple((texts[each.index], each) for each in documents if each.kind != ENDPOINT)
+def _part(documents: Sequence[Document | Filled], texts: dict[int, bytes]) -> Part:
+    few = tuple((texts[each.index], whole(each)) for each in documents if each.kind != ENDPOINT)
     many = [each for each in documents if each.kind == ENDPOINT]
     return Part(few, read_columns(many), b"".join(texts[each.index] for each in many))
 
