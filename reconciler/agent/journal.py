@@ -19,6 +19,7 @@ from reconciler.abi.table import Table, join, raw
 from reconciler.agent.good import LastGood
 from reconciler.compile import serial
 from reconciler.compile.state import HostState
+from reconciler.model.claims import Names
 from reconciler.plan.diff import Item, ItemChange, diff, item_name, locate
 from reconciler.plan.guards import Inventory
 
@@ -172,5 +173,10 @@ def _settled(state: HostState, texts: list[str]) -> HostState:
 def _renamed(names: Inventory, change: Mapping[str, Any]) -> Inventory:
     found: dict[str, Set[str]] = dict(names)
     for kind, (gone, came) in change.items():
-        found[kind] = (found.get(kind, frozenset()) - frozenset(gone)) | frozenset(came)
+        before = found.get(kind, frozenset())
+        found[kind] = (
+            before.replaced(gone, came)
+            if isinstance(before, Names)
+            else (before - frozenset(gone)) | frozenset(came)
+        )
     return found

@@ -17,6 +17,7 @@ from typing import Any
 from reconciler.agent import journal
 from reconciler.agent.good import LastGood
 from reconciler.compile import serial
+from reconciler.model.claims import Names
 
 __all__ = ["LastGood", "Store", "StoreError", "replace"]
 
@@ -45,7 +46,7 @@ class Store:
         try:
             state = serial.load((self._folder / head["state"]).read_text())
             names = json.loads((self._folder / head["names"]).read_text())
-            kinds = None if names is None else {k: frozenset(each) for k, each in names.items()}
+            kinds = None if names is None else {k: Names(each) for k, each in names.items()}
             good = LastGood(head["revision"], state, kinds, head["applied"])
             changes = self._folder / _journal(head)
             return journal.replayed(good, changes.read_bytes()) if changes.exists() else good

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from reconciler.agent.heap import give_back
 from reconciler.agent.report import Phases
 from reconciler.compile import serial
 from reconciler.compile.followed import Followed, follow_host
@@ -131,6 +132,9 @@ class RepositorySource:
             self._followed = follow_host(step, self._host, before)
         self._unchecked += step.delta is not None
         self._snapshot = snapshot
+        if step.topology is not None:
+            del step, before
+            give_back()
         return self._wanted(snapshot.commit, self._followed)
 
     def _wanted(self, commit: str, followed: Followed) -> Wanted:

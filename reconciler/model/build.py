@@ -57,9 +57,13 @@ def assemble(few: Iterable[Document], columns: Columns, unread: Unread = NOTHING
 
 def _by_name(columns: Columns, report: Report) -> Rows:
     """The rows sorted by name; reports, and leaves out, those whose name was given before."""
-    first: dict[str, int] = {}
-    for row, name in enumerate(columns.names):
-        other = first.setdefault(name, row)
-        if other != row:
-            report_again(columns.documents[row], columns.documents[other], report)
-    return np.array([first[name] for name in sorted(first)], np.intp)
+    names = columns.names.fixed()
+    order = np.argsort(names, kind="stable")
+    first = np.ones(len(order), np.bool_)
+    first[1:] = names[order[1:]] != names[order[:-1]]
+    kept, group = order[first], np.cumsum(first) - 1
+    for place in np.flatnonzero(~first).tolist():
+        again = columns.documents[int(order[place])]
+        before = columns.documents[int(kept[group[place]])]
+        report_again(again, before, report)
+    return kept

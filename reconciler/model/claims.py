@@ -57,7 +57,10 @@ def _by_shard(numbers: Numbers) -> Iterator[tuple[int, Numbers]]:
 
 
 class Names(Set[str]):
-    """A set of names; those without a change are shared with the set that it was made from."""
+    """A set of names; those without a change are shared with the set that it was made from.
+
+    A shard is its names in order, each between line ends, so that none is an object of its own.
+    """
 
     __slots__ = ("_count", "_shards")
 
@@ -66,26 +69,31 @@ class Names(Set[str]):
         shards: list[set[str]] = [set() for _ in range(SHARDS)]
         for name in names:
             shards[hash(name) % SHARDS].add(name)
-        self._shards = tuple(map(frozenset, shards))
+        self._shards = tuple(map(_packed, shards))
         self._count = sum(map(len, shards))
 
     def replaced(self, old: Iterable[str], new: Iterable[str]) -> Names:
         """Without `old`, with `new`."""
-        shards = list(self._shards)
-        for name in old:
-            shards[hash(name) % SHARDS] -= {name}
-        for name in new:
-            shards[hash(name) % SHARDS] |= {name}
+        touched: dict[int, set[str]] = {}
+        for names, change in ((old, set.discard), (new, set.add)):
+            for name in names:
+                shard = hash(name) % SHARDS
+                if shard not in touched:
+                    touched[shard] = _unpacked(self._shards[shard])
+                change(touched[shard], name)
+        shards, count = list(self._shards), self._count
+        for shard, members in touched.items():
+            count += len(members) - len(_unpacked(shards[shard]))
+            shards[shard] = _packed(members)
         made = Names.__new__(Names)
-        made._shards = tuple(shards)
-        made._count = sum(map(len, shards))
+        made._shards, made._count = tuple(shards), count
         return made
 
     def __contains__(self, name: object) -> bool:
-        return name in self._shards[hash(name) % SHARDS]
+        return isinstance(name, str) and f"\n{name}\n".encode() in self._shards[hash(name) % SHARDS]
 
     def __iter__(self) -> Iterator[str]:
-        return (name for shard in self._shards for name in shard)
+        return (name for shard in self._shards for name in _unpacked(shard))
 
     def __len__(self) -> int:
         return self._count
@@ -95,4 +103,17 @@ class Names(Set[str]):
         if not isinstance(other, Names):
             return frozenset(name for name in self if name not in other)
         pairs = zip(self._shards, other._shards, strict=True)
-        return frozenset(name for one, two in pairs if one is not two for name in one - two)
+        return frozenset(
+            name
+            for one, two in pairs
+            if one is not two and one != two
+            for name in _unpacked(one) - _unpacked(two)
+        )
+
+
+def _packed(names: Iterable[str]) -> bytes:
+    return "\n".join(["", *sorted(names), ""]).encode()
+
+
+def _unpacked(shard: bytes) -> set[str]:
+    return set(shard.decode().split("\n")[1:-1])

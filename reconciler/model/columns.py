@@ -20,6 +20,7 @@ from reconciler.model.mac import parse_mac
 from reconciler.model.names import identity, interface_digest, interface_name
 from reconciler.model.references import target_name
 from reconciler.model.rows import LabelSet, RowReader
+from reconciler.model.texts import Texts, joined
 from reconciler.model.topology import MAPPED, AttachKind, Attachment
 
 NO_MAC = bytes(6)
@@ -33,7 +34,7 @@ Value = TypeVar("Value", bound=Hashable)
 class Places(Sequence[Document]):
     """Endpoint documents without their bodies, made when a finding needs one."""
 
-    names: tuple[str, ...]
+    names: Texts
     paths: tuple[str, ...]
     file: NDArray[np.int32]  # (n,) index into paths
     number: NDArray[np.int32]  # (n,) of the document in its file
@@ -60,7 +61,7 @@ class Columns:
     """n endpoints with m addresses, in the order of `documents`; what repeats is numbered."""
 
     documents: Places
-    names: tuple[str, ...]
+    names: Texts
     digest: NDArray[np.uint64]  # (n,) of the name; names.interface_name is its high 44 bits
     network: NDArray[np.int32]  # (n,) index into network_names
     network_names: tuple[tuple[str, str], ...]  # (qualified name, namespace of who asks)
@@ -120,7 +121,7 @@ def read_columns(documents: Sequence[Document | Filled]) -> Columns:
         counts.append(len(row.addresses))
         for text in row.addresses:
             octets += _octets(text)
-    known = tuple(names)
+    known = Texts(names)
     return Columns(
         Places(known, tuple(paths.known), paths.column, np.array(numbers, np.int32)),
         known,
@@ -148,7 +149,7 @@ def take(columns: Columns, rows: Rows) -> Columns:
     addresses = np.arange(ends[-1] if len(ends) else 0) + np.repeat(
         begins[0] - ends + counts, counts
     )
-    names = tuple(map(columns.names.__getitem__, rows.tolist()))
+    names = columns.names.take(rows)
     places = columns.documents
     return replace(
         columns,
@@ -170,7 +171,7 @@ def join(parts: Sequence[Columns]) -> Columns:
     """All rows, one part after the other."""
     nothing = read_columns(())
     parts = (nothing, *parts)
-    names = tuple(name for part in parts for name in part.names)
+    names = joined(part.names for part in parts)
     file, paths = _renumber([(p.documents.file, p.documents.paths) for p in parts])
     network, network_names = _renumber([(p.network, p.network_names) for p in parts])
     host, host_names = _renumber([(p.host, p.host_names) for p in parts])

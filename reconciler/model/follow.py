@@ -269,8 +269,7 @@ def _advance(commit: str, memory: Memory, held: Held, went: Columns, came: Colum
 
 
 def _sorted(columns: Columns) -> Columns:
-    order = sorted(range(len(columns.names)), key=columns.names.__getitem__)
-    return take(columns, np.array(order, np.intp))
+    return take(columns, np.argsort(columns.names.fixed(), kind="stable"))
 
 
 def _topology(columns: Columns, frame: Frame, report: Report) -> Topology:

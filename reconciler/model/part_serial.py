@@ -19,6 +19,7 @@ from reconciler.manifest.pieces import digest_of
 from reconciler.manifest.problem import Finding, Severity
 from reconciler.model.columns import Columns, Places
 from reconciler.model.part import WIDTH, Part
+from reconciler.model.texts import Texts
 from reconciler.model.topology import AttachKind, Attachment
 
 _ARRAYS: Mapping[str, tuple[str, int]] = {  # dtype, and width of a row
@@ -50,7 +51,7 @@ def dump_part(part: Part) -> bytes:
             [each.kind, each.namespace, each.name, each.index, each.body, sorted(each.unsure)]
             for each in part.mended
         ],
-        "names": columns.names,
+        "names": bytes(columns.names).decode(),
         "numbers": _text(places.number.astype("<i4").tobytes()),
         "networks": columns.network_names,
         "hosts": columns.host_names,
@@ -75,7 +76,7 @@ def load_part(data: bytes) -> Part:
 
 
 def _columns(body: Mapping[str, Any]) -> Columns:
-    names = tuple(body["names"])
+    names = Texts.of_bytes(body["names"].encode())
     arrays = {name: _array(body[name], *layout) for name, layout in _ARRAYS.items()}
     numbers = _array(body["numbers"], "<i4", 1)
     return Columns(

@@ -5,7 +5,7 @@ model.build makes it from documents; compile turns it into one HostState per hos
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -110,7 +110,7 @@ class Endpoints:
     Addresses are 16 bytes in network order, IPv4 as ::ffff:a.b.c.d; `address_owner` ascends.
     """
 
-    names: tuple[str, ...]  # (n,) "namespace/name"
+    names: Sequence[str]  # (n,) "namespace/name"
     network: NDArray[np.int32]  # (n,) index into Topology.networks
     host: NDArray[np.int32]  # (n,) index into Topology.hosts
     mac: NDArray[np.uint8]  # (n, 6)
