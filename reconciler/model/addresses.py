@@ -43,7 +43,7 @@ def check_addresses(
         _reserved(space, row, report)
     unplaced = np.flatnonzero(~sure[columns.owner] & (network[columns.owner] >= 0) & stated)
     good = np.setdiff1d(usable[inside], taken, assume_unique=True)
-    _check_twice(space, np.union1d(good, unplaced), report)
+    _check_twice(space, np.union1d(good, unplaced) if len(unplaced) else good, report)
     bare = np.bincount(columns.owner, minlength=len(columns.names)) == 0
     for endpoint in np.flatnonzero(bare & sure).tolist():
         _missing(space, endpoint, report)

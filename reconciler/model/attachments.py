@@ -32,8 +32,12 @@ def check_attachments(
     kinds = np.array([list(AttachKind).index(each.kind) for each in columns.attachments])
     kind = kinds[columns.attachment] if len(kinds) else np.zeros(0, np.intp)
 
+    usual = np.array([each == Attachment() for each in columns.attachments], np.bool_)
+    stated = ~usual[columns.attachment] if len(kinds) else np.zeros(0, np.bool_)
+
     def of(wanted: AttachKind) -> list[int]:
-        chosen = (kind == list(AttachKind).index(wanted)) & (host >= 0)
+        """Of that kind, and not simply by default."""
+        chosen = (kind == list(AttachKind).index(wanted)) & (host >= 0) & stated
         return [int(each) for each in np.flatnonzero(chosen)]
 
     named = sorted([*of(AttachKind.INTERFACE), *of(AttachKind.TAP)])
@@ -94,8 +98,6 @@ def _check_veths(
     numbers: dict[str, int] | None = None
     for endpoint in endpoints:
         attachment = _attachment(columns, endpoint)
-        if attachment == Attachment():
-            continue
         netns = attachment.netns or default_netns(columns.names[endpoint])
         claim = (int(host[endpoint]), netns, attachment.interface)
         other = first.setdefault(claim, endpoint)

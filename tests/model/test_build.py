@@ -36,7 +36,7 @@ def equal(left: Topology, right: Topology) -> bool:
     columns = ("network", "host", "mac", "identity", "attachment", "address", "address_owner")
     return (
         few
-        and left.endpoints.names == right.endpoints.names
+        and tuple(left.endpoints.names) == tuple(right.endpoints.names)
         and all(
             np.array_equal(getattr(left.endpoints, each), getattr(right.endpoints, each))
             for each in columns
@@ -54,7 +54,7 @@ def test_a_repository_becomes_a_topology_with_its_defaults() -> None:
     assert network.gateways == (ip_address("10.1.0.1"), ip_address("2001:db8:1::1"))
     assert network.bouncers == Placement(2, True)
     points = found.endpoints
-    assert points.names == ("shop/web-1",)
+    assert tuple(points.names) == ("shop/web-1",)
     assert points.address.tobytes() == packed(ip_address("10.1.0.11")) + packed(
         ip_address("2001:db8:1::11")
     )
