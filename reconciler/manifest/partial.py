@@ -12,7 +12,7 @@ from typing import Any
 
 from reconciler.manifest.accept import KNOWN, Accepts, Formats, compile_acceptor
 
-_MOST = 1 << 14  # values of a hole that are remembered as good
+_MOST = 1 << 10  # values of a hole that are remembered as good
 
 
 @dataclass(frozen=True, slots=True)
