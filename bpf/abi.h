@@ -58,6 +58,7 @@ enum option_flag {
 	OPTION_RETURNED = 1 << 3, /* sent back by a host that could not serve it */
 	OPTION_EGRESS_ALLOWED = 1 << 4, /* the sender's CIDR rules allow it (policy) */
 	OPTION_RETRIED = 1 << 5, /* was returned once and sent on: a second return drops it */
+	OPTION_TOO_BIG = 1 << 6, /* sent back to the sender's host: the first word of the body is what would fit */
 	OPTION_CRITICAL = 1 << 7, /* RFC 8926: a tunnel end that does not know it must drop */
 };
 
@@ -76,6 +77,7 @@ enum reason {
 	REASON_ANSWERED_TOO_BIG, /* does not fit once encapsulated: the endpoint was told what does */
 	REASON_PROBE_ANSWERED, /* another host asked whether this one is alive */
 	REASON_PROBE_HEARD, /* another host said that it is alive: noted */
+	REASON_RETURNED_TOO_BIG, /* does not fit the way on from here: sent back to the sender's host */
 	REASON_DROP_MALFORMED, /* a header is cut short or contradicts itself */
 	REASON_DROP_UNKNOWN_INTERFACE, /* access runs on an interface no endpoint owns */
 	REASON_DROP_SPOOFED_MAC, /* source MAC is not the endpoint's */
@@ -88,7 +90,7 @@ enum reason {
 	REASON_DROP_NO_NETWORK, /* a divider knows no network that holds the destination */
 	REASON_DROP_NO_BOUNCER, /* the set to choose from is empty or waiting */
 	REASON_DROP_NO_NEXT_HOP, /* the underlay next hop of the chosen host is not known yet */
-	REASON_DROP_TOO_BIG, /* the same, where nobody may or can be told */
+	REASON_DROP_TOO_BIG, /* does not fit once encapsulated, and nobody may or can be told */
 	REASON_DROP_ECN, /* outer CE on a transport that is not ECN-capable (RFC 6040) */
 	REASON_DROP_TTL, /* outer TTL is used up */
 	REASON_DROP_TORN, /* a row changed twice while it was read */
@@ -235,6 +237,12 @@ struct traffic {
 	__u64 tx_bytes;
 };
 
+/* path_mtus: what a router on the way to a host said that it takes, by host slot. */
+struct path_mtu {
+	__u32 mtu; /* of the outer packet; 0: nobody said anything */
+	__u32 seen; /* when, as in struct path */
+} __words;
+
 /* errors: how many ICMP errors an endpoint may get now, by counter slot. */
 struct allowance {
 	__u32 seen; /* coarse monotonic clock in units of 2^20 ns (1.05 ms), modulo 2^32 */
@@ -290,6 +298,7 @@ _Static_assert(sizeof(struct uplink_mac) == 8, "uplink_mac");
 _Static_assert(sizeof(struct interface) == 8, "interface");
 _Static_assert(sizeof(struct path) == 8, "path");
 _Static_assert(sizeof(struct router) == 24, "router");
+_Static_assert(sizeof(struct path_mtu) == 8, "path_mtu");
 _Static_assert(sizeof(struct allowance) == 8, "allowance");
 _Static_assert(sizeof(struct health) == 16, "health");
 _Static_assert(sizeof(struct constants) == 12, "constants");

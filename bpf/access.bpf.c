@@ -33,7 +33,7 @@ static __always_inline void count_sent(const struct frame *frame, const struct e
 static __always_inline int parse_packet(struct frame *frame, const struct ethernet *ethernet, struct cursor *cursor,
 					struct packet *packet)
 {
-	__u32 room = frame->length - sizeof(*ethernet);
+	__u32 offset = sizeof(*ethernet) + sizeof(struct ipv6hdr), room = frame->length - sizeof(*ethernet);
 	int error;
 
 	if (ethernet->protocol == bpf_htons(ETH_P_IP))
@@ -41,7 +41,7 @@ static __always_inline int parse_packet(struct frame *frame, const struct ethern
 	if (ethernet->protocol != bpf_htons(ETH_P_IPV6))
 		return -REASON_DROP_NOT_IP;
 	error = parse_ipv6(cursor, packet, room);
-	return error ? error : parse_extensions(frame->ctx, packet, room);
+	return error ? error : parse_extensions(frame->ctx, packet, offset, frame->length);
 }
 
 /* To a host that has the destination, or knows who has it. */

@@ -5,6 +5,7 @@
 
 #include "checksum.h"
 #include "parse.h"
+#include "pmtu.h"
 #include "route.h"
 #include "verdict.h"
 
@@ -45,7 +46,7 @@ static __always_inline int find_way(__u16 slot, struct way *way)
 	way->source = mac.mac;
 	way->destination = next_hop.mac;
 	way->ifindex = uplink.ifindex;
-	way->mtu = uplink.mtu;
+	way->mtu = path_mtu(slot, uplink.mtu);
 	if (!mac.valid || !uplink.ifindex || mac_is_zero(&next_hop.mac))
 		return -REASON_DROP_NO_NEXT_HOP;
 	return 0;

@@ -121,6 +121,14 @@ struct {
 	__uint(max_entries, LIMIT_COUNTERS);
 } counters SEC(".maps") __data_plane;
 
+/* What routers of the underlay said that they take, by host slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct path_mtu);
+	__uint(max_entries, LIMIT_HOSTS);
+} path_mtus SEC(".maps") __cache;
+
 /* How many ICMP errors each local endpoint may still get, by counter slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

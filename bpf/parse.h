@@ -257,12 +257,11 @@ static __always_inline __u32 extension_size(__u8 protocol, __u8 length)
 }
 
 /*
- * Walk the extension headers. They are loaded, not pointed at: so the verifier forgets after each header what it was,
- * instead of following every order of them.
+ * Walk the extension headers, from `offset` in the frame to `end` at most. They are loaded, not pointed at: so the
+ * verifier forgets after each header what it was, instead of following every order of them.
  */
-static __always_inline int parse_extensions(struct xdp_md *ctx, struct packet *packet, __u32 room)
+static __always_inline int parse_extensions(struct xdp_md *ctx, struct packet *packet, __u32 offset, __u32 end)
 {
-	__u32 offset = sizeof(struct ethernet) + sizeof(struct ipv6hdr);
 	__u8 header[8];
 	__u32 head;
 
@@ -270,7 +269,7 @@ static __always_inline int parse_extensions(struct xdp_md *ctx, struct packet *p
 		if (bpf_xdp_load_bytes(ctx, offset, header, sizeof(header)))
 			return -REASON_DROP_MALFORMED;
 		offset += extension_size(packet->protocol, header[1]);
-		if (offset > room + sizeof(struct ethernet))
+		if (offset > end)
 			return -REASON_DROP_MALFORMED;
 		packet->extended = true;
 		if (packet->protocol == IPPROTO_FRAGMENT) {

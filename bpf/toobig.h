@@ -5,8 +5,6 @@
 
 #include "encap.h"
 
-#define ICMP_UNREACHABLE 3
-#define ICMP_FRAGMENTATION_NEEDED 4
 #define ICMPV6_PACKET_TOO_BIG 2
 #define ICMPV6_INFORMATION 128 /* types from here on are no errors: RFC 4443, 2.1 */
 /* The ICMP types that are no errors, as bits: echo and its reply, 13 to 18 (RFC 1122, 3.2.2). */
@@ -15,18 +13,11 @@
 /* How much of the packet is quoted: until the answer has 576 bytes (RFC 1812, 4.3.2.3), or 1280 (RFC 4443, 2.4 c). */
 #define QUOTE_IPV4 (576 - 28)
 #define QUOTE_IPV6 (1280 - 48)
+#define QUOTE_LEAST 128 /* of one that has less, or less in its first buffer: more than any header with 8 bytes */
 
 /* RFC 1812, 4.3.2.8 and RFC 4443, 2.4 f, for each endpoint and CPU: 50 at once, then one in 10 ms. */
 #define ERROR_COST 10 /* milliseconds, nearly */
 #define ERROR_BURST (50 * ERROR_COST)
-
-/* The first eight bytes of either: RFC 1191, 4, whose MTU has its upper half zero, and RFC 4443, 3.2. */
-struct too_big {
-	__u8 type;
-	__u8 code;
-	__u16 check;
-	__be32 mtu;
-};
 
 /* What is said to whom. */
 struct notice {
@@ -71,33 +62,25 @@ static __always_inline bool allowed(__u16 counter)
 	return true;
 }
 
-/* The sum of `words` 32-bit words, which may end where the frame does; -1 if they do not lie there. */
-static __always_inline __s64 sum_quote(const sum_word_t *word, const void *end, __u32 words)
+/* The sum of what is quoted, `size` bytes at `from`, which have been checked to be there. */
+static __always_inline __u64 sum_quote(const void *from, int size)
 {
+	const sum_word_t *word = from;
 	__u64 sum = 0;
 
-	for (__u32 i = 0; i < QUOTE_IPV6 / 4; i++) {
-		const sum_word_t *next = word + 1;
-
-		if (i >= words)
-			break;
-		asm volatile("" : "+r"(next)); /* or clang calculates with the end, which the verifier forbids */
-		if ((const void *)next > end)
-			return -1;
-		sum += *word;
-		word = next;
-	}
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < size / 4; i++)
+		sum += word[i];
 	return sum;
 }
 
 /* Internet control, as RFC 1812, 4.3.2.5 wants it; atomic. */
-static __always_inline int write_ipv4_notice(struct cursor cursor, const struct notice *notice, __u32 quote)
+static __always_inline int write_ipv4_notice(struct cursor cursor, const struct notice *notice, int quote)
 {
-	struct iphdr *ip = take(&cursor, sizeof(*ip));
-	struct too_big *icmp = take(&cursor, sizeof(*icmp));
-	__s64 sum = sum_quote(cursor.at, cursor.end, quote / 4);
+	struct iphdr *ip = take(&cursor, sizeof(*ip) + sizeof(struct too_big) + quote);
+	struct too_big *icmp = (void *)(ip + 1);
 
-	if (!ip || !icmp || sum < 0)
+	if (!ip)
 		return -1;
 	*(__be32 *)ip = bpf_htonl(4U << 28 | 5 << 24 | 0xc0 << 16 | (sizeof(*ip) + sizeof(*icmp) + quote));
 	*((__be32 *)ip + 1) = bpf_htonl(IP_DONT_FRAGMENT);
@@ -111,17 +94,17 @@ static __always_inline int write_ipv4_notice(struct cursor cursor, const struct 
 	icmp->code = ICMP_FRAGMENTATION_NEEDED;
 	icmp->check = 0;
 	icmp->mtu = bpf_htonl(notice->mtu);
-	icmp->check = ~checksum_fold(checksum_words(icmp, 2, sum));
+	icmp->check = ~checksum_fold(checksum_words(icmp, 2, sum_quote(icmp + 1, quote)));
 	return 0;
 }
 
-static __always_inline int write_ipv6_notice(struct cursor cursor, const struct notice *notice, __u32 quote)
+static __always_inline int write_ipv6_notice(struct cursor cursor, const struct notice *notice, int quote)
 {
-	struct ipv6hdr *ip = take(&cursor, sizeof(*ip));
-	struct too_big *icmp = take(&cursor, sizeof(*icmp));
-	__s64 sum = sum_quote(cursor.at, cursor.end, quote / 4);
+	struct ipv6hdr *ip = take(&cursor, sizeof(*ip) + sizeof(struct too_big) + quote);
+	struct too_big *icmp = (void *)(ip + 1);
+	__u64 sum;
 
-	if (!ip || !icmp || sum < 0)
+	if (!ip)
 		return -1;
 	*(__be32 *)ip = bpf_htonl(6U << 28 | 0xc0 << 20);
 	ip->payload_len = bpf_htons(sizeof(*icmp) + quote);
@@ -133,36 +116,25 @@ static __always_inline int write_ipv6_notice(struct cursor cursor, const struct 
 	icmp->code = 0;
 	icmp->check = 0;
 	icmp->mtu = bpf_htonl(notice->mtu);
-	sum += bpf_htonl(sizeof(*icmp) + quote) + (__u64)bpf_htonl(IPPROTO_ICMPV6);
+	/* RFC 8200, 8.1: addresses, length and next header, then the message. */
+	sum = sum_quote(icmp + 1, quote) + bpf_htonl(sizeof(*icmp) + quote) + (__u64)bpf_htonl(IPPROTO_ICMPV6);
 	sum = checksum_words(&ip->saddr, 8, sum);
 	icmp->check = ~checksum_fold(checksum_words(icmp, 2, sum));
 	return 0;
 }
 
-/*
- * Make of a frame what the virtual router says about it. Not inlined: the verifier looks at it once, apart from the
- * many ways that lead here. 0, or -1: the frame is spoilt.
- */
-__attribute__((noinline)) int write_notice(struct xdp_md *ctx, const struct notice *notice)
+/* The frame, cut to `quote` bytes of its IP packet, behind the headers of an answer of that version. */
+static __always_inline int enclose(struct xdp_md *ctx, const struct notice *notice, int quote)
 {
-	struct cursor cursor = cursor_of(ctx);
-	__u32 room = cursor.end - cursor.at; /* of the first buffer: what may lie in others is not quoted */
+	bool ipv4 = notice->version == 4;
+	__u32 size = sizeof(struct too_big) + (ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 	mac_t router = router_mac();
 	struct ethernet *ethernet;
-	__u32 inner, quote, size;
+	struct cursor cursor;
 
-	if (!notice)
+	if (bpf_xdp_adjust_tail(ctx, (int)(notice->strip + sizeof(*ethernet) + quote - notice->length)))
 		return -1;
-	inner = notice->strip + sizeof(*ethernet);
-	size = sizeof(struct too_big) + (notice->version == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
-	quote = notice->version == 4 ? QUOTE_IPV4 : QUOTE_IPV6;
-	if (room < inner || room > notice->length)
-		return -1;
-	if (quote > room - inner)
-		quote = (room - inner) & ~3;
-	if (bpf_xdp_adjust_tail(ctx, -(int)(notice->length - inner - quote)))
-		return -1;
-	if (bpf_xdp_adjust_head(ctx, (int)notice->strip - (int)size))
+	if (bpf_xdp_adjust_head(ctx, (int)(notice->strip - size)))
 		return -1;
 	cursor = cursor_of(ctx);
 	ethernet = take(&cursor, sizeof(*ethernet));
@@ -170,12 +142,27 @@ __attribute__((noinline)) int write_notice(struct xdp_md *ctx, const struct noti
 		return -1;
 	mac_copy(&ethernet->destination, &notice->mac);
 	mac_copy(&ethernet->source, &router);
-	if (notice->version == 4) {
-		ethernet->protocol = bpf_htons(ETH_P_IP);
-		return write_ipv4_notice(cursor, notice, quote);
-	}
-	ethernet->protocol = bpf_htons(ETH_P_IPV6);
-	return write_ipv6_notice(cursor, notice, quote);
+	ethernet->protocol = ipv4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+	return ipv4 ? write_ipv4_notice(cursor, notice, quote) : write_ipv6_notice(cursor, notice, quote);
+}
+
+/*
+ * Make of a frame what the virtual router says about it: 0, or -1, and it is spoilt. Not inlined: so the verifier looks
+ * at it once, apart from the many ways that lead here.
+ */
+__attribute__((noinline)) int write_notice(struct xdp_md *ctx, const struct notice *notice)
+{
+	struct cursor cursor = cursor_of(ctx);
+	__u32 before, room = cursor.end - cursor.at; /* of the first buffer: what lies in others is not quoted */
+
+	if (!notice)
+		return -1;
+	before = notice->strip + sizeof(struct ethernet);
+	if (notice->version == 4 && room >= before + QUOTE_IPV4)
+		return enclose(ctx, notice, QUOTE_IPV4);
+	if (notice->version == 6 && room >= before + QUOTE_IPV6)
+		return enclose(ctx, notice, QUOTE_IPV6);
+	return room < before + QUOTE_LEAST ? -1 : enclose(ctx, notice, QUOTE_LEAST);
 }
 
 /*
@@ -204,6 +191,40 @@ static __always_inline int tell_too_big(struct frame *frame, __u32 vni, const st
 		return -REASON_DROP_HELPER;
 	frame->out = source->ifindex;
 	return REASON_ANSWERED_TOO_BIG;
+}
+
+/* The same about a packet within a tunnel, whose source may be anybody: only an endpoint of this host is told. */
+static __always_inline int tell_source(struct frame *frame, const struct tunnel *tunnel, struct packet *packet)
+{
+	struct endpoint_key key = {.vni = tunnel->vni, .address = packet->source};
+	__u32 offset = tunnel->size + sizeof(struct ethernet) + sizeof(struct ipv6hdr);
+	struct endpoint source = {};
+
+	if (read_endpoint(&key, &source) || !(source.flags & ENDPOINT_LOCAL))
+		return -REASON_DROP_TOO_BIG;
+	if (packet->version == 6 && parse_extensions(frame->ctx, packet, offset, frame->length))
+		return -REASON_DROP_TOO_BIG;
+	return tell_too_big(frame, tunnel->vni, packet, &source, tunnel->size);
+}
+
+/*
+ * It does not fit the way on from here. The host of its sender, or the one that stands for it, gets it back whole, with
+ * what would have fitted in the place of the identity: that host has the endpoint, its router and the allowance.
+ */
+static __always_inline int report_too_big(struct frame *frame, struct tunnel *tunnel, const struct host *sender)
+{
+	struct hop hop = {
+		.host = tunnel->sender,
+		.slot = sender->slot,
+		.stage = tunnel->option->type & OPTION_STAGE,
+	};
+	__u32 fits = frame->fits;
+	int error = relay(frame, tunnel, &hop, OPTION_TOO_BIG);
+
+	if (error)
+		return error;
+	tunnel->body->identity = bpf_htonl(fits);
+	return REASON_RETURNED_TOO_BIG;
 }
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* XDP on the underlay interface: what other hosts send is delivered, relayed or sent back; the rest passes. */
 #include "liveness.h"
+#include "toobig.h"
 
 /* The inner packet: a relay needs its addresses, delivery its traffic class as well. */
 static __always_inline int parse_inner(struct cursor *cursor, const struct tunnel *tunnel, struct ethernet **ethernet,
@@ -221,7 +222,32 @@ static __always_inline int from_foreign(struct frame *frame, struct cursor *curs
 	return error ? error : reason_sent(hop.stage);
 }
 
-static __always_inline int from_underlay(struct frame *frame)
+/*
+ * A frame of ours that does not fit the way on from here, or that its sender's host gets back for that reason: told here
+ * if the sender is here, and otherwise by its host. Looked at anew and not inlined, so that neither the verifier nor the
+ * stack has to carry this along on every other way.
+ */
+static __attribute__((noinline)) int refuse_too_big(struct frame *frame)
+{
+	struct cursor cursor = cursor_of(frame->ctx);
+	struct ethernet *ethernet;
+	struct tunnel tunnel = {};
+	struct packet packet = {};
+	struct host sender = {};
+	__u8 type;
+
+	if (!parse_outer(&cursor, &tunnel, constants.self) || !parse_option(&cursor, &tunnel) || !tunnel.option ||
+	    check_tunnel(&cursor, &tunnel, frame->length) || parse_inner(&cursor, &tunnel, &ethernet, &packet))
+		return -REASON_DROP_TOO_BIG;
+	type = tunnel.option->type;
+	if (type & OPTION_TOO_BIG || tunnel.sender == constants.self || (type & OPTION_RETURNED && !tunnel.relayed))
+		return tell_source(frame, &tunnel, &packet);
+	if (find_host(tunnel.sender, &sender))
+		return -REASON_DROP_TOO_BIG;
+	return report_too_big(frame, &tunnel, &sender);
+}
+
+static __attribute__((noinline)) int from_underlay(struct frame *frame)
 {
 	struct cursor cursor = cursor_of(frame->ctx);
 	struct endpoint_key key;
@@ -232,7 +258,11 @@ static __always_inline int from_underlay(struct frame *frame)
 	struct host previous = {};
 	int error;
 
-	if (!parse_outer(&cursor, &tunnel, constants.self) || !parse_option(&cursor, &tunnel))
+	if (!parse_outer(&cursor, &tunnel, constants.self)) {
+		hear_router(frame->ctx);
+		return REASON_PASSED;
+	}
+	if (!parse_option(&cursor, &tunnel))
 		return REASON_PASSED;
 	if (!tunnel.option)
 		return from_foreign(frame, &cursor, &tunnel);
@@ -247,6 +277,10 @@ static __always_inline int from_underlay(struct frame *frame)
 	error = parse_inner(&cursor, &tunnel, &ethernet, &packet);
 	if (error)
 		return error;
+	if (tunnel.option->type & OPTION_TOO_BIG) {
+		frame->fits = bpf_ntohl(tunnel.body->identity);
+		return -REASON_DROP_TOO_BIG;
+	}
 	key.vni = tunnel.vni;
 	key.address = packet.destination;
 	error = read_endpoint(&key, &row);
@@ -263,8 +297,11 @@ SEC("xdp.frags")
 int transit(struct xdp_md *ctx)
 {
 	struct frame frame = frame_of(ctx);
+	int outcome = from_underlay(&frame);
 
-	return leave(&frame, from_underlay(&frame));
+	if (outcome == -REASON_DROP_TOO_BIG)
+		outcome = refuse_too_big(&frame);
+	return leave(&frame, outcome);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -65,6 +65,7 @@ class OptionFlag(IntFlag):
     RETURNED = 8
     EGRESS_ALLOWED = 16
     RETRIED = 32
+    TOO_BIG = 64
     CRITICAL = 128
 
 
@@ -84,25 +85,26 @@ class Reason(IntEnum):
     ANSWERED_TOO_BIG = 10
     PROBE_ANSWERED = 11
     PROBE_HEARD = 12
-    DROP_MALFORMED = 13
-    DROP_UNKNOWN_INTERFACE = 14
-    DROP_SPOOFED_MAC = 15
-    DROP_SPOOFED_ADDRESS = 16
-    DROP_NOT_IP = 17
-    DROP_MULTICAST = 18
-    DROP_UNKNOWN_HOST = 19
-    DROP_UNKNOWN_VPC = 20
-    DROP_NO_ENDPOINT = 21
-    DROP_NO_NETWORK = 22
-    DROP_NO_BOUNCER = 23
-    DROP_NO_NEXT_HOP = 24
-    DROP_TOO_BIG = 25
-    DROP_ECN = 26
-    DROP_TTL = 27
-    DROP_TORN = 28
-    DROP_HELPER = 29
-    DROP_RETURNED_TWICE = 30
-    COUNT = 31
+    RETURNED_TOO_BIG = 13
+    DROP_MALFORMED = 14
+    DROP_UNKNOWN_INTERFACE = 15
+    DROP_SPOOFED_MAC = 16
+    DROP_SPOOFED_ADDRESS = 17
+    DROP_NOT_IP = 18
+    DROP_MULTICAST = 19
+    DROP_UNKNOWN_HOST = 20
+    DROP_UNKNOWN_VPC = 21
+    DROP_NO_ENDPOINT = 22
+    DROP_NO_NETWORK = 23
+    DROP_NO_BOUNCER = 24
+    DROP_NO_NEXT_HOP = 25
+    DROP_TOO_BIG = 26
+    DROP_ECN = 27
+    DROP_TTL = 28
+    DROP_TORN = 29
+    DROP_HELPER = 30
+    DROP_RETURNED_TWICE = 31
+    COUNT = 32
 
 
 class Stage(IntEnum):
@@ -298,6 +300,15 @@ MAPS = MappingProxyType(
             0,
             Ownership.OWNED,
         ),
+        "path_mtus": MapSpec(
+            "path_mtus",
+            MapKind.ARRAY,
+            Record(np.dtype([("index", "<u4")]), {}, frozenset()),
+            Record(np.dtype([("mtu", "<u4"), ("seen", "<u4")]), {}, frozenset()),
+            16384,
+            0,
+            Ownership.CACHE,
+        ),
         "paths": MapSpec(
             "paths",
             MapKind.LRU_HASH,
@@ -320,7 +331,7 @@ MAPS = MappingProxyType(
             MapKind.PERCPU_ARRAY,
             Record(np.dtype([("index", "<u4")]), {}, frozenset()),
             Record(np.dtype([("packets", "<u8"), ("bytes", "<u8")]), {}, frozenset()),
-            31,
+            32,
             0,
             Ownership.DATA_PLANE,
         ),
@@ -364,4 +375,4 @@ CONSTANTS = Record(
 )
 
 # Names this layout in serialised host states.
-ABI = "6e465d9c7ed7dd81"
+ABI = "0dbca079c1abafa7"

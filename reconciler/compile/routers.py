@@ -15,13 +15,13 @@ SPEC = MAPS["routers"]
 
 
 def routers(overview: Overview, host: int) -> Table:
-    """One row for each network with endpoints here, or bounced here for a foreign host."""
+    """One row for each network with endpoints here."""
     return routers_of(overview, host, overview.networks_of(host))
 
 
-def routers_of(overview: Overview, host: int, present: NDArray[np.int32]) -> Table:
+def routers_of(overview: Overview, _: int, present: NDArray[np.int32]) -> Table:
     """The same for a host on which the `present` networks have endpoints."""
-    chosen = np.unique(np.concatenate([present, overview.bounced.of(host)]))
+    chosen = np.unique(present)
     keys, values = zeros(SPEC.key, len(chosen)), zeros(SPEC.value, len(chosen))
     keys["vni"] = overview.vni[chosen]
     keys["network"] = overview.number[chosen]

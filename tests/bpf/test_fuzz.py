@@ -62,7 +62,9 @@ OWN = {bytes(address(ME))[-4:], bytes(address(ME6))}
 def crowded(world: World) -> World:
     """Two VPCs with the same addresses, in every role; they differ in the endpoints' MACs."""
     world.uplink(0, ifindex=INTERFACE + 2).host(F, foreign=True)
+    world.uplink(1, ifindex=INTERFACE + 3, mtu=300).host(D, uplink=1)
     for vni, prefix in OF.items():
+        world.router(vni, WEB, GATEWAY, GATEWAY6)
         world.gateway(vni, GATEWAY).gateway(vni, GATEWAY6)
         for last, where in enumerate((PEER, PEER6), start=1):
             world.local(vni, where, f"{prefix}:{last:02x}", network=WEB, ifindex=INTERFACE + 1)
@@ -85,6 +87,10 @@ def from_endpoint() -> list[bytes]:
         *(ping(ME6, each) for each in (PEER6, GATEWAY6, "2001:db8:1::9", "2001:db8::3")),
         datagram(ME, PEER),
         datagram(ME, BEHIND),
+        *(
+            datagram(each, to) / bytes(300)
+            for each, to in ((ME, "10.0.9.9"), (ME6, "2001:db8:9::9"))
+        ),
         ether / ip(ME, PEER, options=[IPOption(b"\x94\x04\x00\x00")]) / TCP(),
         ether / ARP(op=1, hwsrc=MY_MAC, psrc=ME, pdst=GATEWAY),
         Ether(src=MY_MAC, dst="33:33:ff:00:00:fe") / IPv6(src=ME6, dst="ff02::1:ff00:fe") / solicit,
@@ -109,6 +115,8 @@ def from_underlay() -> list[bytes]:
         for vni in (BLUE, RED, 9):
             frames.append(tunnel(inner, vni=vni))
             frames.append(tunnel(inner, vni=vni, flags=OptionFlag.RETURNED))
+            frames.append(tunnel(inner / bytes(1400), vni=vni, flags=OptionFlag.TOO_BIG))
+            frames.append(tunnel(inner / bytes(300), Stage.BOUNCER, vni=vni, sender=C))
             for stage in (Stage.BOUNCER, Stage.DIVIDER, Stage.NETWORK):
                 frames.append(tunnel(inner, stage, vni=vni, sender=D))
         frames.append(tunnel(inner, options=[option(Stage.HOST), option(Stage.HOST)]))

@@ -208,7 +208,7 @@ def test_a_smaller_uplink_is_minded(world: World) -> None:
     large = tunnel(ping(ME, PEER) / b"longer", Stage.BOUNCER, sender=B)
     assert len(small) - 14 <= 100 < len(large) - 14
     assert run(world, small).action == Xdp.REDIRECT
-    assert run(world, large).reason == Reason.DROP_TOO_BIG
+    assert run(world, large).reason == Reason.RETURNED_TOO_BIG
 
 
 def test_a_wrong_outer_udp_checksum_is_not_passed_on(world: World) -> None:

@@ -90,7 +90,7 @@ class Statement:
 
     def routers(self, me: int) -> Iterator[tuple[Row, Row]]:
         for n, each in enumerate(self.topology.networks):
-            if me in self.present[n] | self.bouncers[n]:
+            if me in self.present[n]:
                 ipv4 = [int(a) for a in each.gateways if a.version == 4]
                 ipv6 = [packed(a) for a in each.gateways if a.version == 6]
                 yield (self.vni(n), each.number), (0, [*ipv4, 0][0], [*ipv6, bytes(16)][0])

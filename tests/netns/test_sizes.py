@@ -1,8 +1,10 @@
 """Packets of every size, through real stacks: path MTU discovery, fragments, jumbo frames."""
 
 import re
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -207,3 +209,32 @@ def endpoint_mtu(cloud: Cloud, name: str) -> int:
     found = re.search(r"mtu (\d+)", cloud.run(name, "ip", "link", "show", "eth0").stdout)
     assert found
     return int(found[1])
+
+
+# A narrower part of the underlay
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[Cloud]:
+    """Two hosts on ordinary cables; what lies between them takes 1,400 bytes at most."""
+    with temporary_lab() as lab:
+        made = Cloud.of(lab, tmp_path, FILES)
+        for segment in made.came.layout.segments:
+            narrower = ("ip", "link", "set", segment.bridge, "mtu", "1400")
+            inside = ("nsenter", f"--net={lab.places.router}", "--", *narrower)
+            subprocess.run(inside, check=True)
+        yield made
+
+
+def test_what_a_router_of_the_underlay_says_reaches_the_endpoints(narrow: Cloud) -> None:
+    ends = narrow.member("red.l3"), narrow.member("red.l2")
+    for version in (4, 6):
+        size = str(MTU - HEADERS[version])
+        done = narrow.run(
+            "red.l3", "ping", f"-{version}", "-Mdo", "-c4", "-i0.3", "-W1", "-s", size, "red.l2"
+        )
+        said = re.search(r"From (\S+) .*mtu[ =:]+(\d+)", done.stdout, re.I)
+        assert said, done.stdout
+        assert said.groups() == (GATEWAYS[version], str(1400 - Wire.OVERHEAD))
+        for one, other in (ends, ends[::-1]):
+            assert not transfer(one.netns, other.netns, other.address(version), 1 << 20).error
