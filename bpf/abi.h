@@ -230,6 +230,13 @@ struct health {
 	__u32 reserved;
 } __words;
 
+/* generations: what makes decisions about flows stale (flow.h). Each row is only ever raised. */
+enum generation {
+	GENERATION_WRITTEN = 0, /* the control plane has written to a map */
+	GENERATION_LEARNED, /* a direct path was forgotten, or leads elsewhere now */
+	GENERATION_COUNT,
+};
+
 struct traffic {
 	__u64 rx_packets; /* received from the endpoint */
 	__u64 rx_bytes;
@@ -284,6 +291,7 @@ struct constants {
 	enum endpoint_flag endpoint_flags[0];
 	enum host_flag host_flags[0];
 	enum liveness livenesses[0];
+	enum generation generations[0];
 };
 
 _Static_assert(sizeof(struct endpoint_key) == 20, "endpoint_key");

@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* XDP on the host's side of endpoints' interfaces: what an endpoint sends is checked, answered, switched or sent on. */
 #include "answer.h"
+#include "flow.h"
 #include "toobig.h"
 
 /* The interface's VPC. The row of another interface, read by ill luck, fails check_own. */
-static __always_inline int find_origin(const struct frame *frame, struct origin *origin)
+static __always_inline int find_origin(__u32 ifindex, const mac_t *mac, struct origin *origin)
 {
-	struct interface_key key = {.ifindex = frame->ctx->ingress_ifindex};
+	struct interface_key key = {.ifindex = ifindex};
 	const void *row = bpf_map_lookup_elem(&interfaces, &key);
 	struct interface interface;
 
 	if (!row)
 		return -REASON_DROP_UNKNOWN_INTERFACE;
 	row_copy(&interface, row, sizeof(interface));
-	origin->ifindex = key.ifindex;
+	origin->ifindex = ifindex;
 	origin->vni = interface.vni;
+	mac_copy(&origin->mac, mac);
 	return 0;
 }
 
-static __always_inline void count_sent(const struct frame *frame, const struct endpoint *source)
+static __always_inline void count_sent(const struct frame *frame, __u32 slot)
 {
-	__u32 slot = source->counter;
 	struct traffic *traffic = bpf_map_lookup_elem(&counters, &slot);
 
 	if (traffic) {
@@ -45,95 +46,216 @@ static __always_inline int parse_packet(struct frame *frame, const struct ethern
 }
 
 /* To a host that has the destination, or knows who has it. */
-static __always_inline int send_out(struct frame *frame, const struct origin *origin, struct ethernet *ethernet,
-				    const struct packet *packet, const struct endpoint *source,
-				    const struct endpoint *destination)
+static __always_inline int decide_sending(const struct flow_key *flow, const struct endpoint *source,
+					  const struct endpoint *destination, struct decision *made)
 {
-	struct outgoing outgoing = {
-		.vni = origin->vni,
-		.identity = source->identity,
-		.flow = flow_port(packet),
-		.traffic_class = packet->traffic_class,
-	};
 	struct journey journey = {
-		.key = {.vni = origin->vni, .address = packet->destination},
+		.key = {.vni = made->vni, .address = flow->destination},
 		.network = source->network,
-		.flow = outgoing.flow,
+		.flow = flow_port(flow),
 		.stage = STAGE_ACCESS,
 	};
 	struct hop hop = {};
 	int error;
 
+	made->identity = source->identity;
+	made->port = journey.flow;
 	if (destination && destination->flags & ENDPOINT_FOREIGN) {
-		error = hand_over(frame, ethernet, &outgoing, destination, 0);
-		return error ? error : REASON_SENT_DIRECT;
+		decide_hand_over(made, destination, REASON_SENT_DIRECT);
+		return 0;
 	}
 	error = depart(&journey, destination, &hop);
+	decide_hop(made, ACT_SEND, reason_sent(hop.stage), &hop);
+	return error;
+}
+
+/*
+ * What the tables say about a flow: 0 and a decision, or a negative reason to drop. Global, so that the verifier looks
+ * at it by itself; it has no packet, so that nothing but the key can matter.
+ */
+__noinline int decide(const struct flow_key *flow, struct decision *made)
+{
+	struct endpoint *source, *destination;
+	struct room *room = room_here();
+	struct origin origin = {};
+	struct endpoint_key key;
+	int error;
+
+	if (!flow || !made || !room)
+		return -REASON_DROP_HELPER;
+	source = &room->source;
+	destination = &room->destination;
+	error = find_origin(flow->from, &flow->mac, &origin);
 	if (error)
 		return error;
-	error = encapsulate(frame, &outgoing, &hop, 0);
-	return error ? error : reason_sent(hop.stage);
+	error = check_own(&origin, &flow->source);
+	if (error)
+		return error;
+	made->admitted = 1;
+	made->sender_counter = source->counter;
+	made->network = source->network;
+
+	made->vni = key.vni = origin.vni;
+	key.address = flow->destination;
+	error = read_endpoint(&key, destination);
+	if (error == -REASON_DROP_TORN)
+		return error;
+	if (!error && destination->flags & ENDPOINT_GATEWAY) {
+		made->act = ACT_ECHO;
+		made->reason = REASON_ANSWERED;
+		return 0;
+	}
+	if (!error && destination->flags & ENDPOINT_LOCAL) {
+		decide_delivery(made, destination);
+		return 0;
+	}
+	if (flow->version == 6 && address_is_link_local(&flow->destination))
+		return -REASON_DROP_NO_ENDPOINT;
+	return decide_sending(flow, source, error ? NULL : destination, made);
 }
 
 /* To an endpoint of this host. Only what is larger than its interface has to take need be asked about. */
-static __always_inline int hand_locally(struct frame *frame, struct ethernet *ethernet, const struct endpoint *row)
+static __always_inline int hand_locally(struct frame *frame, struct ethernet *ethernet, const struct decision *made)
 {
 	__u32 uplink = 0, length = frame->length - sizeof(*ethernet);
 	const struct uplink *limit = bpf_map_lookup_elem(&uplinks, &uplink);
 
 	if (limit && length + WIRE_OVERHEAD > limit->mtu &&
-	    bpf_check_mtu(frame->ctx, row->ifindex, &length, 0, 0) == BPF_MTU_CHK_RET_FRAG_NEEDED) {
+	    bpf_check_mtu(frame->ctx, made->ifindex, &length, 0, 0) == BPF_MTU_CHK_RET_FRAG_NEEDED) {
 		frame->fits = length;
 		return -REASON_DROP_TOO_BIG;
 	}
-	return deliver(frame, ethernet, row, 0);
+	return deliver(frame, ethernet, made, 0);
+}
+
+/* What it was admitted by need not be looked up again. */
+static __always_inline int refuse_too_big(struct frame *frame, const struct ethernet *ethernet,
+					  const struct packet *packet, const struct decision *made)
+{
+	struct room *room = room_here();
+
+	if (!room)
+		return -REASON_DROP_TOO_BIG;
+	mac_copy(&room->source.mac, &ethernet->source);
+	room->source.network = made->network;
+	room->source.counter = made->sender_counter;
+	room->source.ifindex = frame->ctx->ingress_ifindex;
+	return tell_too_big(frame, made->vni, packet, &room->source, 0);
+}
+
+static __always_inline int carry_out(struct frame *frame, struct ethernet *ethernet, const struct packet *packet,
+				     struct cursor *cursor, const struct decision *made)
+{
+	int error;
+
+	if (made->act == ACT_DELIVER)
+		error = hand_locally(frame, ethernet, made);
+	else if (made->act == ACT_SEND)
+		error = encapsulate(frame, made, packet->traffic_class, 0);
+	else if (made->act == ACT_HAND_OVER)
+		error = hand_over(frame, ethernet, made, packet->traffic_class, 0);
+	else
+		error = answer_echo(ethernet, packet, cursor);
+	if (error == -REASON_DROP_TOO_BIG)
+		return refuse_too_big(frame, ethernet, packet, made);
+	return error ? error : made->reason;
+}
+
+static __always_inline void write_key(struct flow_key *key, const struct frame *frame, const struct ethernet *ethernet,
+				      const struct packet *packet)
+{
+	key->source = packet->source;
+	key->destination = packet->destination;
+	key->head = flow_head(packet);
+	key->protocol = packet->protocol;
+	key->version = packet->version;
+	key->from = frame->ctx->ingress_ifindex;
+	mac_copy(&key->mac, &ethernet->source);
+}
+
+/* What a flow's first packet decides. A way through a bouncer is not kept: a shorter one may be learned. */
+static __always_inline int decide_anew(const struct frame *frame, bool plain, struct flow_set *set, struct flow *flow)
+{
+	struct decision *made = &flow->decision;
+	int error;
+
+	*made = (struct decision){};
+	error = decide(&flow->key, made);
+	if (error && made->admitted)
+		count_sent(frame, made->sender_counter);
+	if (!error && plain && (made->act == ACT_DELIVER || made->stage == STAGE_HOST))
+		flow_keep(set, flow);
+	return error;
+}
+
+static __always_inline int forward(struct frame *frame, struct ethernet *ethernet, const struct packet *packet,
+				   struct cursor *cursor)
+{
+	bool plain = flow_is_plain(packet);
+	const struct decision *made = NULL;
+	struct flow *flow = flow_work();
+	struct flow_set *set;
+	int error;
+
+	if (!flow)
+		return -REASON_DROP_HELPER;
+	write_key(&flow->key, frame, ethernet, packet);
+	set = flow_set_of(&flow->key);
+	if (!set)
+		return -REASON_DROP_HELPER;
+	moment_take(&flow->made);
+	if (plain)
+		made = flow_find(set, flow);
+	if (!made) {
+		error = decide_anew(frame, plain, set, flow);
+		if (error)
+			return error;
+		made = &flow->decision;
+	}
+	count_sent(frame, made->sender_counter);
+	return carry_out(frame, ethernet, packet, cursor, made);
+}
+
+/* ARP and neighbour discovery. Global, for the room that its many small structures need on the stack. */
+__noinline int answer_discovery(struct xdp_md *ctx)
+{
+	struct frame frame = frame_of(ctx);
+	struct cursor cursor = cursor_of(ctx);
+	struct ethernet *ethernet = take(&cursor, sizeof(*ethernet));
+	struct origin origin = {};
+	struct packet packet = {};
+	int error;
+
+	if (!ethernet)
+		return -REASON_DROP_MALFORMED;
+	error = find_origin(ctx->ingress_ifindex, &ethernet->source, &origin);
+	if (error)
+		return error;
+	if (ethernet->protocol == bpf_htons(ETH_P_ARP))
+		return answer_arp(&origin, ethernet, &cursor);
+	error = parse_packet(&frame, ethernet, &cursor, &packet);
+	return error ? error : answer_neighbour(&frame, &origin, &packet, &cursor);
 }
 
 static __always_inline int from_endpoint(struct frame *frame)
 {
 	struct cursor cursor = cursor_of(frame->ctx);
 	struct ethernet *ethernet = take(&cursor, sizeof(*ethernet));
-	struct endpoint source = {}, destination = {};
-	struct endpoint_key key;
-	struct origin origin = {};
 	struct packet packet = {};
-	int error = find_origin(frame, &origin);
+	int error;
 
-	if (error)
-		return error;
 	if (!ethernet)
 		return -REASON_DROP_MALFORMED;
-	origin.ethernet = ethernet;
 	if (ethernet->protocol == bpf_htons(ETH_P_ARP))
-		return answer_arp(&origin, &cursor);
+		return answer_discovery(frame->ctx);
 	error = parse_packet(frame, ethernet, &cursor, &packet);
 	if (error)
 		return error;
 	if (is_discovery(&packet))
-		return answer_neighbour(frame, &origin, &packet, &cursor);
+		return answer_discovery(frame->ctx);
 	if (ethernet->destination.byte[0] & 1 || !packet.to_unicast)
 		return -REASON_DROP_MULTICAST;
-	error = check_own(&origin, &packet.source, &source);
-	if (error)
-		return error;
-	count_sent(frame, &source);
-
-	key.vni = origin.vni;
-	key.address = packet.destination;
-	error = read_endpoint(&key, &destination);
-	if (error == -REASON_DROP_TORN)
-		return error;
-	if (!error && destination.flags & ENDPOINT_GATEWAY)
-		return answer_echo(ethernet, &packet, &cursor);
-	if (!error && destination.flags & ENDPOINT_LOCAL)
-		error = hand_locally(frame, ethernet, &destination);
-	else if (packet.version == 6 && address_is_link_local(&packet.destination))
-		return -REASON_DROP_NO_ENDPOINT;
-	else
-		error = send_out(frame, &origin, ethernet, &packet, &source, error ? NULL : &destination);
-	if (error == -REASON_DROP_TOO_BIG)
-		return tell_too_big(frame, origin.vni, &packet, &source, 0);
-	return error;
+	return forward(frame, ethernet, &packet, &cursor);
 }
 
 SEC("xdp.frags")

@@ -49,23 +49,32 @@ struct neighbour_option {
 struct origin {
 	__u32 ifindex;
 	__u32 vni;
-	const struct ethernet *ethernet;
+	mac_t mac; /* the frame's source */
 };
 
 /*
- * 0 if `address` and the frame's source MAC belong to the interface's endpoint; its row is copied.
- * Every answer below goes back to the interface of the question, so nobody else can be deceived by it.
+ * 0 if `address` and the frame's source MAC belong to the interface's endpoint, whose row is `source` then.
+ * Every answer below goes back to the interface of the question, so nobody else can be deceived by it. Global, so that
+ * the verifier looks at it once.
  */
-static __always_inline int check_own(const struct origin *origin, const address_t *address, struct endpoint *row)
+__noinline int check_own(const struct origin *origin, const address_t *address)
 {
-	struct endpoint_key key = {.vni = origin->vni, .address = *address};
-	int error = read_endpoint(&key, row);
+	struct room *room = room_here();
+	struct endpoint_key key;
+	struct endpoint *row;
+	int error;
 
+	if (!origin || !address || !room)
+		return -REASON_DROP_HELPER;
+	row = &room->source;
+	key.vni = origin->vni;
+	key.address = *address;
+	error = read_endpoint(&key, row);
 	if (error == -REASON_DROP_TORN)
 		return error;
 	if (error || !(row->flags & ENDPOINT_LOCAL) || row->ifindex != origin->ifindex)
 		return -REASON_DROP_SPOOFED_ADDRESS;
-	if (!mac_equal(&origin->ethernet->source, &row->mac))
+	if (!mac_equal(&origin->mac, &row->mac))
 		return -REASON_DROP_SPOOFED_MAC;
 	return 0;
 }
@@ -84,13 +93,11 @@ static __always_inline __be32 arp_address(const __u8 *at)
 }
 
 /* RFC 826: the router has every address but the endpoint's own. Probes and announcements (RFC 5227) get no answer. */
-static __always_inline int answer_arp(struct origin *origin, struct cursor *cursor)
+static __always_inline int answer_arp(const struct origin *origin, struct ethernet *ethernet, struct cursor *cursor)
 {
 	mac_t router = router_mac();
-	struct ethernet *ethernet = (struct ethernet *)origin->ethernet;
 	struct arp *arp = take(cursor, sizeof(*arp));
 	address_t sender, target;
-	struct endpoint row = {};
 	int error;
 
 	if (!arp || arp->hardware != bpf_htons(ARP_ETHERNET) || arp->protocol != bpf_htons(ETH_P_IP) ||
@@ -101,13 +108,13 @@ static __always_inline int answer_arp(struct origin *origin, struct cursor *curs
 	sender = address_of_ipv4(arp_address(arp->sender));
 	target = address_of_ipv4(arp_address(arp->target));
 	if (sender.word[3]) {
-		error = check_own(origin, &sender, &row);
+		error = check_own(origin, &sender);
 		if (error)
 			return error;
 	}
 	if (arp->operation != bpf_htons(ARP_REQUEST) || address_equal(&sender, &target))
 		return REASON_UNANSWERED;
-	error = check_own(origin, &target, &row);
+	error = check_own(origin, &target);
 	if (error != -REASON_DROP_SPOOFED_ADDRESS)
 		return error ? error : REASON_UNANSWERED;
 
@@ -202,16 +209,15 @@ static __always_inline int check_neighbour(const struct origin *origin, const st
 {
 	bool advertisement = neighbour->type == ND_NEIGHBOUR_ADVERTISEMENT;
 	address_t target = address_of_ipv6(&neighbour->target);
-	struct endpoint row = {};
 	int error;
 
 	if (advertisement && !address_is_link_local(&target)) {
-		error = check_own(origin, &target, &row);
+		error = check_own(origin, &target);
 		if (error)
 			return error;
 	}
 	if (!address_is_unspecified(&packet->source) && !address_is_link_local(&packet->source)) {
-		error = check_own(origin, &packet->source, &row);
+		error = check_own(origin, &packet->source);
 		if (error)
 			return error;
 	}
@@ -227,7 +233,7 @@ static __always_inline int check_neighbour(const struct origin *origin, const st
 			continue;
 		if (address_is_unspecified(&packet->source))
 			return -REASON_DROP_MALFORMED; /* RFC 4861, 7.1.1 */
-		if (!mac_equal(&option->mac, &origin->ethernet->source))
+		if (!mac_equal(&option->mac, &origin->mac))
 			return -REASON_DROP_SPOOFED_MAC;
 	}
 	return 0;
@@ -244,7 +250,6 @@ static __always_inline int answer_neighbour(struct frame *frame, const struct or
 	struct neighbour *neighbour = take(cursor, sizeof(*neighbour));
 	__u8 type = bpf_ntohl(packet->head) >> 24;
 	struct solicitation question;
-	struct endpoint row = {};
 	int error;
 
 	if (type != ND_NEIGHBOUR_SOLICITATION && type != ND_NEIGHBOUR_ADVERTISEMENT)
@@ -259,10 +264,10 @@ static __always_inline int answer_neighbour(struct frame *frame, const struct or
 		return REASON_UNANSWERED;
 	if (!ipv6_is_unicast(&question.target) || address_is_mapped(&question.target))
 		return -REASON_DROP_MALFORMED;
-	error = check_own(origin, &question.target, &row);
+	error = check_own(origin, &question.target);
 	if (error != -REASON_DROP_SPOOFED_ADDRESS)
 		return error ? error : REASON_UNANSWERED;
-	mac_copy(&question.asker, &origin->ethernet->source);
+	mac_copy(&question.asker, &origin->mac);
 	question.source = packet->source;
 	return advertise(frame, &question);
 }

@@ -4,12 +4,11 @@
 #define RECONCILER_ENCAP_H
 
 #include "checksum.h"
+#include "decision.h"
 #include "parse.h"
 #include "pmtu.h"
-#include "route.h"
 #include "verdict.h"
 
-#define FLOW_PORT 49152 /* RFC 6335, 6: 49152-65535 are dynamic */
 #define ECN 3
 #define ECN_ECT1 1
 #define ECN_ECT0 2
@@ -52,30 +51,6 @@ static __always_inline int find_way(__u16 slot, struct way *way)
 	return 0;
 }
 
-/* The outer source port, from the inner flow: ports only where there are some for certain (RFC 8926, 3.3). */
-static __always_inline __u16 flow_port(const struct packet *packet)
-{
-	const __u32 *source = packet->source.word, *destination = packet->destination.word;
-	__u64 sum = packet->protocol;
-
-	switch (packet->protocol) {
-	case IPPROTO_TCP:
-	case IPPROTO_UDP:
-	case IPPROTO_SCTP:
-	case IPPROTO_UDPLITE:
-	case IPPROTO_DCCP:
-		if (!packet->fragment)
-			sum |= (__u64)packet->head << 32;
-	}
-	sum *= row_factor(0);
-	sum += (source[0] | (__u64)source[1] << 32) * row_factor(1);
-	sum += (source[2] | (__u64)source[3] << 32) * row_factor(2);
-	sum += (destination[0] | (__u64)destination[1] << 32) * row_factor(3);
-	sum += (destination[2] | (__u64)destination[3] << 32) * row_factor(4);
-	sum = (sum ^ sum >> 32) * row_factor(5);
-	return FLOW_PORT + (sum >> 50);
-}
-
 /* Of the outer headers, without options. */
 static const int encap_size = sizeof(struct ethernet) + sizeof(struct iphdr) + sizeof(struct udphdr) +
 			      sizeof(struct geneve);
@@ -85,15 +60,6 @@ static __always_inline int option_size(__u8 stage)
 {
 	return sizeof(struct geneve_option) + (stage < STAGE_HOST ? sizeof(struct option_body) : sizeof(__be32));
 }
-
-/* What a packet of this host's own endpoint gets around it. */
-struct outgoing {
-	__u32 vni;
-	__u32 identity;
-	__u16 flow; /* source port */
-	__u8 traffic_class;
-	__u8 flags; /* enum option_flag */
-};
 
 /*
  * ECN is copied as it is (RFC 6040, 4.1); an atomic datagram needs no identification (RFC 6864). Written and summed by
@@ -115,29 +81,29 @@ static __always_inline void write_ip(struct iphdr *ip, ipv4_t destination, __u8 
 }
 
 /* UDP and Geneve with `options` bytes of options, for an inner frame of `length` bytes. */
-static __always_inline void write_tunnel(struct udphdr *udp, const struct outgoing *outgoing, int options, __u32 length)
+static __always_inline void write_tunnel(struct udphdr *udp, const struct decision *made, int options, __u32 length)
 {
 	struct geneve *geneve = (void *)(udp + 1);
 
-	udp->source = bpf_htons(outgoing->flow);
+	udp->source = bpf_htons(made->port);
 	udp->dest = bpf_htons(WIRE_PORT);
 	udp->len = bpf_htons(sizeof(*udp) + sizeof(*geneve) + options + length);
 	udp->check = 0; /* RFC 8926, 3.3: the inner packet has its own */
 	geneve->words = options / 4;
 	geneve->flags = options ? GENEVE_CRITICAL : 0;
 	geneve->protocol = bpf_htons(ETH_P_TEB);
-	geneve->vni = bpf_htonl(outgoing->vni << 8);
+	geneve->vni = bpf_htonl(made->vni << 8);
 }
 
-static __always_inline void write_option(struct geneve_option *option, const struct outgoing *outgoing, __u8 stage)
+static __always_inline void write_option(struct geneve_option *option, const struct decision *made)
 {
 	struct option_body *body = (void *)(option + 1);
 
 	option->class = bpf_htons(WIRE_OPTION_CLASS);
-	option->type = OPTION_CRITICAL | outgoing->flags | stage;
-	option->words = (option_size(stage) - sizeof(*option)) / 4;
-	body->identity = bpf_htonl(outgoing->identity);
-	if (stage < STAGE_HOST)
+	option->type = OPTION_CRITICAL | made->flags | made->stage;
+	option->words = (option_size(made->stage) - sizeof(*option)) / 4;
+	body->identity = bpf_htonl(made->identity);
+	if (made->stage < STAGE_HOST)
 		body->sender = constants.self;
 }
 
@@ -148,18 +114,18 @@ static __always_inline int too_big(struct frame *frame, __u32 mtu)
 	return -REASON_DROP_TOO_BIG;
 }
 
-/* Put outer headers on, without or with our option, instead of `strip` bytes of old ones, and send the frame to `hop`. */
-static __always_inline int wrap(struct frame *frame, const struct outgoing *outgoing, const struct hop *hop,
-				__u32 strip, bool plain)
+/* Put outer headers on, without or with our option, instead of `strip` bytes of old ones. */
+static __always_inline int wrap(struct frame *frame, const struct decision *made, __u8 traffic_class, __u32 strip,
+				bool plain)
 {
-	int options = plain ? 0 : option_size(hop->stage);
+	int options = plain ? 0 : option_size(made->stage);
 	int size = encap_size + options;
 	__u32 inner = frame->length - strip;
 	struct way way;
 	struct cursor cursor;
 	struct ethernet *ethernet;
 	struct iphdr *ip;
-	int error = find_way(hop->slot, &way);
+	int error = find_way(made->host_slot, &way);
 
 	if (error)
 		return error;
@@ -177,39 +143,44 @@ static __always_inline int wrap(struct frame *frame, const struct outgoing *outg
 	mac_copy(&ethernet->destination, &way.destination);
 	mac_copy(&ethernet->source, &way.source);
 	ethernet->protocol = bpf_htons(ETH_P_IP);
-	write_ip(ip, hop->host, outgoing->traffic_class, size - sizeof(*ethernet) + inner);
-	write_tunnel((void *)(ip + 1), outgoing, options, inner);
+	write_ip(ip, made->host, traffic_class, size - sizeof(*ethernet) + inner);
+	write_tunnel((void *)(ip + 1), made, options, inner);
 	if (!plain)
-		write_option((void *)ethernet + encap_size, outgoing, hop->stage);
+		write_option((void *)ethernet + encap_size, made);
 	frame->out = way.ifindex;
 	return 0;
 }
 
-/* To a host that runs these programs. */
-static __always_inline int encapsulate(struct frame *frame, const struct outgoing *outgoing, const struct hop *hop,
-				       __u32 strip)
+/* The inner MACs, as the virtual router hands a frame to an endpoint. */
+static __always_inline void write_macs(struct ethernet *ethernet, const struct decision *made)
 {
-	return wrap(frame, outgoing, hop, strip, false);
-}
-
-/* To the foreign host of `row`: as its own switch would hand the frame to the endpoint, in plain Geneve. */
-static __always_inline int hand_over(struct frame *frame, struct ethernet *ethernet, const struct outgoing *outgoing,
-				     const struct endpoint *row, __u32 strip)
-{
-	struct hop hop = {.host = row->host, .slot = row->host_slot, .stage = STAGE_HOST};
 	mac_t router = router_mac();
 
-	mac_copy(&ethernet->destination, &row->mac);
+	mac_copy(&ethernet->destination, &made->mac);
 	mac_copy(&ethernet->source, &router);
-	return wrap(frame, outgoing, &hop, strip, true);
+}
+
+/* To a host that runs these programs. */
+static __always_inline int encapsulate(struct frame *frame, const struct decision *made, __u8 traffic_class,
+				       __u32 strip)
+{
+	return wrap(frame, made, traffic_class, strip, false);
+}
+
+/* To a foreign host: as its own switch would hand the frame to the endpoint, in plain Geneve. */
+static __always_inline int hand_over(struct frame *frame, struct ethernet *ethernet, const struct decision *made,
+				     __u8 traffic_class, __u32 strip)
+{
+	write_macs(ethernet, made);
+	return wrap(frame, made, traffic_class, strip, true);
 }
 
 /* Send a frame of the tunnel on to another host, or back: the headers stay, addresses and the option's type change. */
-static __always_inline int relay(struct frame *frame, struct tunnel *tunnel, const struct hop *hop, __u8 flags)
+static __always_inline int relay(struct frame *frame, struct tunnel *tunnel, const struct decision *made)
 {
 	struct iphdr *ip = tunnel->ip;
 	struct way way;
-	int error = find_way(hop->slot, &way);
+	int error = find_way(made->host_slot, &way);
 
 	if (error)
 		return error;
@@ -218,13 +189,13 @@ static __always_inline int relay(struct frame *frame, struct tunnel *tunnel, con
 	if (ip->ttl <= 1)
 		return -REASON_DROP_TTL;
 	checksum_replace(&ip->check, ip->saddr, ip->daddr); /* daddr is this host: the new source */
-	checksum_replace(&ip->check, ip->daddr, hop->host);
+	checksum_replace(&ip->check, ip->daddr, made->host);
 	checksum_replace(&ip->check, bpf_htons(1 << 8), 0); /* the TTL, less one */
 	ip->saddr = ip->daddr;
-	ip->daddr = hop->host;
+	ip->daddr = made->host;
 	ip->ttl--;
 	tunnel->udp->check = 0; /* as this system sends it; any other would be wrong now */
-	tunnel->option->type = OPTION_CRITICAL | flags | hop->stage;
+	tunnel->option->type = OPTION_CRITICAL | made->flags | made->stage;
 	mac_copy(&tunnel->ethernet->destination, &way.destination);
 	mac_copy(&tunnel->ethernet->source, &way.source);
 	frame->out = way.ifindex;
@@ -258,16 +229,14 @@ static __always_inline int decapsulate_ecn(struct packet *packet, __u8 outer)
 	return 0;
 }
 
-/* Hand the frame, less `strip` bytes of outer headers, to the endpoint of `row`, which is local. */
-static __always_inline int deliver(struct frame *frame, struct ethernet *ethernet, const struct endpoint *row,
+/* Hand the frame, less `strip` bytes of outer headers, to an endpoint of this host. */
+static __always_inline int deliver(struct frame *frame, struct ethernet *ethernet, const struct decision *made,
 				   __u32 strip)
 {
-	__u32 slot = row->counter;
-	mac_t router = router_mac();
+	__u32 slot = made->counter;
 	struct traffic *traffic;
 
-	mac_copy(&ethernet->destination, &row->mac);
-	mac_copy(&ethernet->source, &router);
+	write_macs(ethernet, made);
 	if (strip && bpf_xdp_adjust_head(frame->ctx, strip))
 		return -REASON_DROP_HELPER;
 	traffic = bpf_map_lookup_elem(&counters, &slot);
@@ -275,8 +244,8 @@ static __always_inline int deliver(struct frame *frame, struct ethernet *etherne
 		traffic->tx_packets++;
 		traffic->tx_bytes += frame->length - strip;
 	}
-	frame->out = row->ifindex;
-	return REASON_DELIVERED;
+	frame->out = made->ifindex;
+	return 0;
 }
 
 #endif

@@ -30,7 +30,7 @@ static __always_inline int check_probe(struct tunnel *tunnel, __u32 length)
 /* From a host that is believed: a probe goes back as its answer, the way that packets to that host go. */
 static __always_inline int from_prober(struct frame *frame, struct tunnel *tunnel, const struct host *prober)
 {
-	struct hop hop = {.host = tunnel->ip->saddr, .slot = prober->slot, .stage = STAGE_ALIVE};
+	struct decision answer = {.host = tunnel->ip->saddr, .host_slot = prober->slot, .stage = STAGE_ALIVE};
 	int error = check_probe(tunnel, frame->length);
 
 	if (error)
@@ -39,7 +39,7 @@ static __always_inline int from_prober(struct frame *frame, struct tunnel *tunne
 		health_heard(prober->slot);
 		return REASON_PROBE_HEARD;
 	}
-	error = relay(frame, tunnel, &hop, 0);
+	error = relay(frame, tunnel, &answer);
 	return error ? error : REASON_PROBE_ANSWERED;
 }
 

@@ -113,6 +113,14 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 } health SEC(".maps") __shared;
 
+/* What decisions about flows rest on: they hold while these rows are as they were. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, GENERATION_COUNT);
+} generations SEC(".maps") __shared;
+
 /* Packets and bytes of each local endpoint, by counter slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

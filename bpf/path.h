@@ -12,6 +12,16 @@ static __always_inline __u16 path_clock(void)
 	return bpf_ktime_get_coarse_ns() >> 30;
 }
 
+/* Decisions that rest on a path which is no longer so are made anew, on every CPU. */
+static __always_inline void path_changed(void)
+{
+	__u32 key = GENERATION_LEARNED;
+	__u64 *row = bpf_map_lookup_elem(&generations, &key);
+
+	if (row)
+		__sync_fetch_and_add(row, 1);
+}
+
 /* Remember that `key` is at `host`. An established flow costs a look and, once a second, one store: no LRU update. */
 static __always_inline void path_learn(const struct endpoint_key *key, ipv4_t host, __u16 slot)
 {
@@ -27,6 +37,8 @@ static __always_inline void path_learn(const struct endpoint_key *key, ipv4_t ho
 		row_copy(row, &wanted, sizeof(wanted));
 	} else {
 		bpf_map_update_elem(&paths, key, &wanted, BPF_ANY);
+		if (row)
+			path_changed();
 	}
 	health_learned(slot);
 }
@@ -47,8 +59,8 @@ static __always_inline void path_forget(const struct endpoint_key *key, ipv4_t h
 {
 	const struct path *row = bpf_map_lookup_elem(&paths, key);
 
-	if (row && row->host == host)
-		bpf_map_delete_elem(&paths, key);
+	if (row && row->host == host && !bpf_map_delete_elem(&paths, key))
+		path_changed();
 }
 
 #endif

@@ -3,7 +3,10 @@
 #ifndef RECONCILER_ROUTE_H
 #define RECONCILER_ROUTE_H
 
+#include <bpf/bpf_endian.h>
+
 #include "path.h"
+#include "room.h"
 
 /* A packet that has to leave this host. */
 struct journey {
@@ -105,37 +108,41 @@ static __always_inline int route(const struct journey *journey, const struct end
 {
 	int missing = -REASON_DROP_UNKNOWN_VPC;
 	struct network network = {};
-	struct host_set set = {};
+	struct room *room = room_here();
+	struct host_set *set;
 	int error;
 
+	if (!room)
+		return -REASON_DROP_HELPER;
+	set = &room->set;
 	if (journey->stage < STAGE_NETWORK) {
 		if (row)
 			network.number = row->network;
 		if (row || find_network(&journey->key, &network)) {
-			error = read_bouncers(journey->key.vni, network.number, &set);
+			error = read_bouncers(journey->key.vni, network.number, set);
 			hop->stage = STAGE_NETWORK;
 			if (!error)
-				return choose(&set, journey, hop) ? 0 : -REASON_DROP_NO_ENDPOINT;
+				return choose(set, journey, hop) ? 0 : -REASON_DROP_NO_ENDPOINT;
 			if (error == -REASON_DROP_TORN)
 				return error;
 		}
 	}
 	if (journey->stage < STAGE_BOUNCER) {
-		error = read_bouncers(journey->key.vni, journey->network, &set);
+		error = read_bouncers(journey->key.vni, journey->network, set);
 		if (error == -REASON_DROP_TORN)
 			return error;
-		if (error || !contains(&set, constants.self)) {
+		if (error || !contains(set, constants.self)) {
 			hop->stage = STAGE_BOUNCER;
-			if (!error && choose(&set, journey, hop))
+			if (!error && choose(set, journey, hop))
 				return 0;
 			missing = -REASON_DROP_NO_BOUNCER;
 		}
 	}
 	if (journey->stage < STAGE_DIVIDER) {
-		error = read_dividers(journey->key.vni, &set);
+		error = read_dividers(journey->key.vni, set);
 		hop->stage = STAGE_DIVIDER;
 		if (!error)
-			return choose(&set, journey, hop) ? 0 : -REASON_DROP_NO_NETWORK;
+			return choose(set, journey, hop) ? 0 : -REASON_DROP_NO_NETWORK;
 		if (error == -REASON_DROP_TORN)
 			return error;
 	}

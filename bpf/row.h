@@ -80,6 +80,7 @@ static __always_inline int row_read(void *map, const void *key, int key_size, vo
 		if (!row)
 			return absent;
 		row_copy(copy, row, size);
+		asm volatile("" ::: "memory"); /* or clang keeps the whole row on the stack, besides the copy */
 		rest = row_sum((half_t *)copy + 1, size / 4 - 1, key_size / 4 + 1);
 		if ((__u32)((sum + rest) >> 32) == *(half_t *)copy)
 			return 0;

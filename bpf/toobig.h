@@ -4,6 +4,7 @@
 #define RECONCILER_TOOBIG_H
 
 #include "encap.h"
+#include "room.h"
 
 #define ICMPV6_PACKET_TOO_BIG 2
 #define ICMPV6_INFORMATION 128 /* types from here on are no errors: RFC 4443, 2.1 */
@@ -18,17 +19,6 @@
 /* RFC 1812, 4.3.2.8 and RFC 4443, 2.4 f, for each endpoint and CPU: 50 at once, then one in 10 ms. */
 #define ERROR_COST 10 /* milliseconds, nearly */
 #define ERROR_BURST (50 * ERROR_COST)
-
-/* What is said to whom. */
-struct notice {
-	address_t router;
-	address_t endpoint;
-	mac_t mac; /* the endpoint's */
-	__u16 mtu;
-	__u32 strip; /* bytes of outer headers in front of the frame */
-	__u32 length; /* of the frame, with them */
-	__u32 version;
-};
 
 /* Never about an error, never about a fragment that is not the first: RFC 1122, 3.2.2; RFC 4443, 2.4 e. */
 static __always_inline bool may_be_told(const struct packet *packet)
@@ -172,22 +162,23 @@ __attribute__((noinline)) int write_notice(struct xdp_md *ctx, const struct noti
 static __always_inline int tell_too_big(struct frame *frame, __u32 vni, const struct packet *packet,
 					const struct endpoint *source, __u32 strip)
 {
-	struct notice notice = {
-		.endpoint = packet->source,
-		.mac = source->mac,
-		.mtu = frame->fits,
-		.strip = strip,
-		.length = frame->length,
-		.version = packet->version,
-	};
+	struct room *room = room_here();
 	struct router router = {};
+	struct notice *notice;
 
-	if (!may_be_told(packet) || read_router(vni, source->network, &router))
+	if (!room || !may_be_told(packet) || read_router(vni, source->network, &router))
 		return -REASON_DROP_TOO_BIG;
-	notice.router = packet->version == 4 ? address_of_ipv4(router.ipv4) : router.ipv6;
-	if (!(packet->version == 4 ? router.ipv4 : notice.router.word[0]) || !allowed(source->counter))
+	notice = &room->notice;
+	notice->router = packet->version == 4 ? address_of_ipv4(router.ipv4) : router.ipv6;
+	if (!(packet->version == 4 ? router.ipv4 : notice->router.word[0]) || !allowed(source->counter))
 		return -REASON_DROP_TOO_BIG;
-	if (write_notice(frame->ctx, &notice))
+	notice->endpoint = packet->source;
+	notice->mac = source->mac;
+	notice->mtu = frame->fits;
+	notice->strip = strip;
+	notice->length = frame->length;
+	notice->version = packet->version;
+	if (write_notice(frame->ctx, notice))
 		return -REASON_DROP_HELPER;
 	frame->out = source->ifindex;
 	return REASON_ANSWERED_TOO_BIG;
@@ -198,13 +189,17 @@ static __always_inline int tell_source(struct frame *frame, const struct tunnel 
 {
 	struct endpoint_key key = {.vni = tunnel->vni, .address = packet->source};
 	__u32 offset = tunnel->size + sizeof(struct ethernet) + sizeof(struct ipv6hdr);
-	struct endpoint source = {};
+	struct room *room = room_here();
+	struct endpoint *source;
 
-	if (read_endpoint(&key, &source) || !(source.flags & ENDPOINT_LOCAL))
+	if (!room)
+		return -REASON_DROP_TOO_BIG;
+	source = &room->source;
+	if (read_endpoint(&key, source) || !(source->flags & ENDPOINT_LOCAL))
 		return -REASON_DROP_TOO_BIG;
 	if (packet->version == 6 && parse_extensions(frame->ctx, packet, offset, frame->length))
 		return -REASON_DROP_TOO_BIG;
-	return tell_too_big(frame, tunnel->vni, packet, &source, tunnel->size);
+	return tell_too_big(frame, tunnel->vni, packet, source, tunnel->size);
 }
 
 /*
@@ -213,13 +208,14 @@ static __always_inline int tell_source(struct frame *frame, const struct tunnel 
  */
 static __always_inline int report_too_big(struct frame *frame, struct tunnel *tunnel, const struct host *sender)
 {
-	struct hop hop = {
+	struct decision back = {
 		.host = tunnel->sender,
-		.slot = sender->slot,
+		.host_slot = sender->slot,
 		.stage = tunnel->option->type & OPTION_STAGE,
+		.flags = OPTION_TOO_BIG,
 	};
 	__u32 fits = frame->fits;
-	int error = relay(frame, tunnel, &hop, OPTION_TOO_BIG);
+	int error = relay(frame, tunnel, &back);
 
 	if (error)
 		return error;

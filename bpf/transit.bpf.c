@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* XDP on the underlay interface: what other hosts send is delivered, relayed or sent back; the rest passes. */
+#include "flow.h"
 #include "liveness.h"
 #include "toobig.h"
 
@@ -47,101 +48,92 @@ static __always_inline int find_host(ipv4_t address, struct host *host)
 }
 
 /* To an endpoint here, or to one behind a foreign host; where it came from is the direct path back. */
-static __always_inline int arrive(struct frame *frame, const struct tunnel *tunnel, struct host *previous,
-				  struct ethernet *ethernet, struct packet *packet, const struct endpoint *row)
+static __always_inline int decide_arrival(const struct flow_key *flow, const struct host *previous,
+					  const struct endpoint *row, struct decision *made)
 {
-	struct endpoint_key source = {.vni = tunnel->vni, .address = packet->source};
+	struct endpoint_key source = {.vni = flow->vni, .address = flow->source};
 	struct host sender = *previous;
-	struct outgoing outgoing = {};
-	int error = decapsulate_ecn(packet, tunnel->ip->tos);
 
-	if (error)
-		return error;
 	/* What was returned is this host's own. */
-	if (!(tunnel->option->type & OPTION_RETURNED) && (!tunnel->relayed || !find_host(tunnel->sender, &sender)))
-		path_learn(&source, tunnel->sender, sender.slot);
+	if (!(flow->type & OPTION_RETURNED) && (!flow->relayed || !find_host(flow->sender, &sender)))
+		path_learn(&source, flow->sender, sender.slot);
 	if (row->flags & ENDPOINT_LOCAL)
-		return deliver(frame, ethernet, row, tunnel->size);
-	outgoing.vni = tunnel->vni;
-	outgoing.flow = bpf_ntohs(tunnel->udp->source);
-	outgoing.traffic_class = packet->traffic_class;
-	error = hand_over(frame, ethernet, &outgoing, row, tunnel->size);
-	return error ? error : REASON_BOUNCED;
+		decide_delivery(made, row);
+	else
+		decide_hand_over(made, row, REASON_BOUNCED);
+	return 0;
 }
 
 /* Back to where it came from, once. */
-static __always_inline int give_back(struct frame *frame, struct tunnel *tunnel, const struct host *previous)
+static __always_inline int decide_return(const struct flow_key *flow, const struct host *previous,
+					 struct decision *made)
 {
-	__u8 type = tunnel->option->type;
-	struct hop hop = {.host = tunnel->ip->saddr, .slot = previous->slot, .stage = type & OPTION_STAGE};
-	int error;
+	struct hop hop = {.host = flow->from, .slot = previous->slot, .stage = flow->type & OPTION_STAGE};
 
-	if (type & (OPTION_RETURNED | OPTION_RETRIED))
+	if (flow->type & (OPTION_RETURNED | OPTION_RETRIED))
 		return -REASON_DROP_RETURNED_TWICE;
-	error = relay(frame, tunnel, &hop, (type & OPTION_EGRESS_ALLOWED) | OPTION_RETURNED);
-	return error ? error : REASON_RETURNED;
+	decide_hop(made, ACT_RELAY, REASON_RETURNED, &hop);
+	made->flags = (flow->type & OPTION_EGRESS_ALLOWED) | OPTION_RETURNED;
+	return 0;
 }
 
 /* The packet of an endpoint of this host's, or of one that it stands for, came back: try whoever is next. */
-static __always_inline int resend(struct frame *frame, struct tunnel *tunnel, struct packet *packet,
-				  struct journey *journey, const struct endpoint *row)
+static __always_inline int decide_resending(const struct flow_key *flow, struct journey *journey,
+					    const struct endpoint *row, struct decision *made)
 {
-	struct endpoint_key key = {.vni = tunnel->vni, .address = packet->source};
-	struct outgoing outgoing = {
-		.vni = tunnel->vni,
-		.flow = journey->flow,
-		.flags = (tunnel->option->type & OPTION_EGRESS_ALLOWED) | OPTION_RETRIED,
-	};
-	struct endpoint source = {};
+	struct endpoint_key key = {.vni = flow->vni, .address = flow->source};
+	struct room *room = room_here();
 	struct hop hop = {};
-	int error = read_endpoint(&key, &source);
+	struct endpoint *source;
+	int error;
 
+	if (!room)
+		return -REASON_DROP_HELPER;
+	source = &room->source;
+	error = read_endpoint(&key, source);
 	if (error == -REASON_DROP_TORN)
 		return error;
-	if (error || !(source.flags & (ENDPOINT_LOCAL | ENDPOINT_FOREIGN)))
+	if (error || !(source->flags & (ENDPOINT_LOCAL | ENDPOINT_FOREIGN)))
 		return -REASON_DROP_RETURNED_TWICE;
-	error = decapsulate_ecn(packet, tunnel->ip->tos);
-	if (error)
-		return error;
-	outgoing.identity = source.identity;
-	outgoing.traffic_class = packet->traffic_class;
-	journey->network = source.network;
+	journey->network = source->network;
 	journey->stage = STAGE_ACCESS;
 	error = depart(journey, row, &hop);
 	if (error)
 		return error == -REASON_DROP_TORN ? error : -REASON_DROP_RETURNED_TWICE;
-	error = encapsulate(frame, &outgoing, &hop, tunnel->size);
-	return error ? error : reason_sent(hop.stage);
+	decide_hop(made, ACT_SEND, reason_sent(hop.stage), &hop);
+	made->identity = source->identity;
+	made->flags = (flow->type & OPTION_EGRESS_ALLOWED) | OPTION_RETRIED;
+	return 0;
 }
 
 /* To another host. A packet that came back starts over here; OPTION_RETRIED sees to it that it does so once. */
-static __always_inline int forward(struct frame *frame, struct tunnel *tunnel, struct packet *packet,
-				   const struct host *previous, const struct endpoint *row)
+static __always_inline int decide_relaying(const struct flow_key *flow, const struct host *previous,
+					   const struct endpoint *row, struct decision *made)
 {
-	__u8 type = tunnel->option->type;
-	__u8 flags = type & (OPTION_EGRESS_ALLOWED | OPTION_RETRIED);
+	__u8 flags = flow->type & (OPTION_EGRESS_ALLOWED | OPTION_RETRIED);
 	struct journey journey = {
-		.key = {.vni = tunnel->vni, .address = packet->destination},
-		.avoid = tunnel->ip->saddr,
-		.flow = bpf_ntohs(tunnel->udp->source),
-		.stage = type & OPTION_STAGE,
+		.key = {.vni = flow->vni, .address = flow->destination},
+		.avoid = flow->from,
+		.flow = flow->port,
+		.stage = flow->type & OPTION_STAGE,
 	};
 	struct hop hop = {};
 	int error;
 
-	if (type & OPTION_RETURNED) {
+	if (flow->type & OPTION_RETURNED) {
 		path_forget(&journey.key, journey.avoid);
-		if (type & OPTION_RETRIED)
+		if (flow->type & OPTION_RETRIED)
 			return -REASON_DROP_RETURNED_TWICE;
-		if (!tunnel->relayed || tunnel->sender == constants.self)
-			return resend(frame, tunnel, packet, &journey, row);
+		if (!flow->relayed || flow->sender == constants.self)
+			return decide_resending(flow, &journey, row, made);
 		flags |= OPTION_RETRIED;
 		journey.stage = STAGE_BOUNCER;
 	}
 	error = proceed(&journey, row, &hop);
 	if (!error) {
-		error = relay(frame, tunnel, &hop, flags);
-		return error ? error : reason_relayed(hop.stage);
+		decide_hop(made, ACT_RELAY, reason_relayed(hop.stage), &hop);
+		made->flags = flags;
+		return 0;
 	}
 	if (error == -REASON_DROP_TORN)
 		return error;
@@ -149,28 +141,124 @@ static __always_inline int forward(struct frame *frame, struct tunnel *tunnel, s
 		return -REASON_DROP_RETURNED_TWICE;
 	if (error == -REASON_DROP_NO_ENDPOINT || error == -REASON_DROP_NO_NETWORK)
 		return error;
-	return give_back(frame, tunnel, previous);
+	return decide_return(flow, previous, made);
 }
 
-/* An endpoint's packet on its way from a foreign host, checked as access checks those of this host. */
-static __always_inline int admit(struct frame *frame, struct cursor *cursor, struct tunnel *tunnel,
-				 struct ethernet **ethernet, struct packet *packet, struct endpoint *source)
+/*
+ * What the tables say about a flow between hosts: 0 and a decision, or a negative reason to drop. Global, so that the
+ * verifier looks at it by itself; it has no packet, so that nothing but the key can matter.
+ */
+__noinline int decide(const struct flow_key *flow, struct decision *made)
 {
-	struct endpoint_key key = {.vni = tunnel->vni};
-	int error = check_lengths(tunnel, frame->length);
+	struct host previous = {};
+	struct room *room = room_here();
+	struct endpoint *row;
+	struct endpoint_key key;
+	int error;
 
+	if (!flow || !made || !room)
+		return -REASON_DROP_HELPER;
+	row = &room->destination;
+	error = find_host(flow->from, &previous);
 	if (error)
 		return error;
-	error = parse_inner(cursor, tunnel, ethernet, packet);
-	if (error)
+	made->vni = key.vni = flow->vni;
+	made->port = flow->port;
+	key.address = flow->destination;
+	error = read_endpoint(&key, row);
+	if (error == -REASON_DROP_TORN)
 		return error;
-	key.address = packet->source;
+	if (!error && row->flags & (ENDPOINT_LOCAL | ENDPOINT_FOREIGN))
+		return decide_arrival(flow, &previous, row, made);
+	if (!error && row->flags & ENDPOINT_GATEWAY)
+		return -REASON_DROP_NO_ENDPOINT;
+	return decide_relaying(flow, &previous, error ? NULL : row, made);
+}
+
+/* The same about a flow that a foreign host's endpoint begins, checked as access checks those of this host. */
+__noinline int decide_foreign(const struct flow_key *flow, struct decision *made)
+{
+	struct endpoint *source, *row;
+	struct room *room = room_here();
+	struct journey journey = {.stage = STAGE_ACCESS};
+	struct endpoint_key key;
+	struct hop hop = {};
+	int error;
+
+	if (!flow || !made || !room)
+		return -REASON_DROP_HELPER;
+	source = &room->source;
+	row = &room->destination;
+	made->vni = journey.key.vni = key.vni = flow->vni;
+	made->port = journey.flow = flow->port;
+	journey.key.address = flow->destination;
+	key.address = flow->source;
 	error = read_endpoint(&key, source);
 	if (error == -REASON_DROP_TORN)
 		return error;
-	if (error || !(source->flags & ENDPOINT_FOREIGN) || source->host != tunnel->ip->saddr)
+	if (error || !(source->flags & ENDPOINT_FOREIGN) || source->host != flow->from)
 		return -REASON_DROP_SPOOFED_ADDRESS;
-	return decapsulate_ecn(packet, tunnel->ip->tos);
+	made->identity = source->identity;
+	journey.network = source->network;
+	error = read_endpoint(&journey.key, row);
+	if (error == -REASON_DROP_TORN)
+		return error;
+	if (!error && row->flags & ENDPOINT_LOCAL) {
+		decide_delivery(made, row);
+		return 0;
+	}
+	if (!error && (row->flags & ENDPOINT_GATEWAY || row->host == source->host))
+		return -REASON_DROP_NO_ENDPOINT; /* its neighbour there: back it would go for ever */
+	if (!error && row->flags & ENDPOINT_FOREIGN) {
+		decide_hand_over(made, row, REASON_SENT_DIRECT);
+		return 0;
+	}
+	error = depart(&journey, error ? NULL : row, &hop);
+	decide_hop(made, ACT_SEND, reason_sent(hop.stage), &hop);
+	return error;
+}
+
+/* Out of the tunnel, and perhaps into another; what the underlay said about congestion is kept (RFC 6040). */
+static __always_inline int unwrap(struct frame *frame, const struct tunnel *tunnel, struct ethernet *ethernet,
+				  struct packet *packet, const struct decision *made)
+{
+	int error = decapsulate_ecn(packet, tunnel->ip->tos);
+
+	if (error)
+		return error;
+	if (made->act == ACT_DELIVER)
+		error = deliver(frame, ethernet, made, tunnel->size);
+	else if (made->act == ACT_SEND)
+		error = encapsulate(frame, made, packet->traffic_class, tunnel->size);
+	else
+		error = hand_over(frame, ethernet, made, packet->traffic_class, tunnel->size);
+	return error ? error : made->reason;
+}
+
+static __always_inline int carry_out(struct frame *frame, struct tunnel *tunnel, struct ethernet *ethernet,
+				     struct packet *packet, const struct decision *made)
+{
+	int error;
+
+	if (made->act != ACT_RELAY)
+		return unwrap(frame, tunnel, ethernet, packet, made);
+	error = relay(frame, tunnel, made);
+	return error ? error : made->reason;
+}
+
+static __always_inline void write_key(struct flow_key *key, const struct tunnel *tunnel, const struct packet *packet)
+{
+	key->source = packet->source;
+	key->destination = packet->destination;
+	key->head = flow_head(packet);
+	key->protocol = packet->protocol;
+	key->version = packet->version;
+	key->type = tunnel->option ? tunnel->option->type : 0;
+	key->relayed = tunnel->relayed;
+	key->from = tunnel->ip->saddr;
+	key->vni = tunnel->vni;
+	key->port = bpf_ntohs(tunnel->udp->source);
+	key->sender = tunnel->sender;
 }
 
 /*
@@ -180,46 +268,106 @@ static __always_inline int admit(struct frame *frame, struct cursor *cursor, str
 static __always_inline int from_foreign(struct frame *frame, struct cursor *cursor, struct tunnel *tunnel)
 {
 	struct divider_key vpc = {.vni = tunnel_vni(tunnel)};
-	struct journey journey = {.stage = STAGE_ACCESS};
-	struct outgoing outgoing = {};
-	struct endpoint source = {}, row = {};
+	struct flow *flow = flow_work();
 	struct ethernet *ethernet;
 	struct packet packet = {};
 	struct host previous = {};
-	struct hop hop = {};
 	int error;
 
-	if (!read_host(tunnel->ip->saddr, &previous) || !(previous.flags & HOST_FOREIGN))
+	if (!flow || !read_host(tunnel->ip->saddr, &previous) || !(previous.flags & HOST_FOREIGN))
 		return REASON_PASSED;
 	if (tunnel->geneve->protocol != bpf_htons(ETH_P_TEB) || tunnel->geneve->flags & GENEVE_CONTROL ||
 	    !bpf_map_lookup_elem(&dividers, &vpc))
 		return REASON_PASSED;
 	tunnel->vni = vpc.vni;
-	error = admit(frame, cursor, tunnel, &ethernet, &packet, &source);
+	error = check_lengths(tunnel, frame->length);
 	if (error)
 		return error;
-	outgoing.vni = journey.key.vni = vpc.vni;
-	outgoing.identity = source.identity;
-	outgoing.flow = journey.flow = bpf_ntohs(tunnel->udp->source);
-	outgoing.traffic_class = packet.traffic_class;
-	journey.key.address = packet.destination;
-	journey.network = source.network;
-	error = read_endpoint(&journey.key, &row);
-	if (error == -REASON_DROP_TORN)
+	error = parse_inner(cursor, tunnel, &ethernet, &packet);
+	if (error)
 		return error;
-	if (!error && row.flags & ENDPOINT_LOCAL)
-		return deliver(frame, ethernet, &row, tunnel->size);
-	if (!error && (row.flags & ENDPOINT_GATEWAY || row.host == source.host))
-		return -REASON_DROP_NO_ENDPOINT; /* its neighbour there: back it would go for ever */
-	if (!error && row.flags & ENDPOINT_FOREIGN) {
-		error = hand_over(frame, ethernet, &outgoing, &row, tunnel->size);
-		return error ? error : REASON_SENT_DIRECT;
+	write_key(&flow->key, tunnel, &packet);
+	flow->decision = (struct decision){};
+	error = decide_foreign(&flow->key, &flow->decision);
+	return error ? error : unwrap(frame, tunnel, ethernet, &packet, &flow->decision);
+}
+
+/* What a flow's first packet decides. That it goes back is not kept: the next may be served. */
+static __always_inline int decide_anew(bool plain, struct flow_set *set, struct flow *flow)
+{
+	int error;
+
+	flow->decision = (struct decision){};
+	error = decide(&flow->key, &flow->decision);
+	if (!error && plain && !(flow->key.type & OPTION_RETURNED) && flow->decision.reason != REASON_RETURNED)
+		flow_keep(set, flow);
+	return error;
+}
+
+static __always_inline int forward(struct frame *frame, struct tunnel *tunnel, struct ethernet *ethernet,
+				   struct packet *packet)
+{
+	bool plain = flow_is_plain(packet);
+	const struct decision *made = NULL;
+	struct flow *flow = flow_work();
+	struct flow_set *set;
+	int error;
+
+	if (!flow)
+		return -REASON_DROP_HELPER;
+	write_key(&flow->key, tunnel, packet);
+	set = flow_set_of(&flow->key);
+	if (!set)
+		return -REASON_DROP_HELPER;
+	moment_take(&flow->made);
+	if (plain)
+		made = flow_find(set, flow);
+	if (!made) {
+		error = decide_anew(plain, set, flow);
+		if (error)
+			return error;
+		made = &flow->decision;
 	}
-	error = depart(&journey, error ? NULL : &row, &hop);
+	return carry_out(frame, tunnel, ethernet, packet, made);
+}
+
+static __always_inline int from_host(struct frame *frame, struct cursor *cursor, struct tunnel *tunnel)
+{
+	struct ethernet *ethernet;
+	struct packet packet = {};
+	struct host previous = {};
+	int error;
+
+	if (is_control(tunnel)) {
+		error = find_host(tunnel->ip->saddr, &previous);
+		return error ? error : from_prober(frame, tunnel, &previous);
+	}
+	error = check_tunnel(cursor, tunnel, frame->length);
 	if (error)
 		return error;
-	error = encapsulate(frame, &outgoing, &hop, tunnel->size);
-	return error ? error : reason_sent(hop.stage);
+	error = parse_inner(cursor, tunnel, &ethernet, &packet);
+	if (error)
+		return error;
+	if (tunnel->option->type & OPTION_TOO_BIG) {
+		error = find_host(tunnel->ip->saddr, &previous);
+		frame->fits = bpf_ntohl(tunnel->body->identity);
+		return error ? error : -REASON_DROP_TOO_BIG;
+	}
+	return forward(frame, tunnel, ethernet, &packet);
+}
+
+static __always_inline int from_underlay(struct frame *frame)
+{
+	struct cursor cursor = cursor_of(frame->ctx);
+	struct tunnel tunnel = {};
+
+	if (!parse_outer(&cursor, &tunnel, constants.self)) {
+		hear_router(frame->ctx);
+		return REASON_PASSED;
+	}
+	if (!parse_option(&cursor, &tunnel))
+		return REASON_PASSED;
+	return tunnel.option ? from_host(frame, &cursor, &tunnel) : from_foreign(frame, &cursor, &tunnel);
 }
 
 /*
@@ -245,52 +393,6 @@ static __attribute__((noinline)) int refuse_too_big(struct frame *frame)
 	if (find_host(tunnel.sender, &sender))
 		return -REASON_DROP_TOO_BIG;
 	return report_too_big(frame, &tunnel, &sender);
-}
-
-static __attribute__((noinline)) int from_underlay(struct frame *frame)
-{
-	struct cursor cursor = cursor_of(frame->ctx);
-	struct endpoint_key key;
-	struct ethernet *ethernet;
-	struct tunnel tunnel = {};
-	struct packet packet = {};
-	struct endpoint row = {};
-	struct host previous = {};
-	int error;
-
-	if (!parse_outer(&cursor, &tunnel, constants.self)) {
-		hear_router(frame->ctx);
-		return REASON_PASSED;
-	}
-	if (!parse_option(&cursor, &tunnel))
-		return REASON_PASSED;
-	if (!tunnel.option)
-		return from_foreign(frame, &cursor, &tunnel);
-	error = find_host(tunnel.ip->saddr, &previous);
-	if (error)
-		return error;
-	if (is_control(&tunnel))
-		return from_prober(frame, &tunnel, &previous);
-	error = check_tunnel(&cursor, &tunnel, frame->length);
-	if (error)
-		return error;
-	error = parse_inner(&cursor, &tunnel, &ethernet, &packet);
-	if (error)
-		return error;
-	if (tunnel.option->type & OPTION_TOO_BIG) {
-		frame->fits = bpf_ntohl(tunnel.body->identity);
-		return -REASON_DROP_TOO_BIG;
-	}
-	key.vni = tunnel.vni;
-	key.address = packet.destination;
-	error = read_endpoint(&key, &row);
-	if (error == -REASON_DROP_TORN)
-		return error;
-	if (!error && row.flags & (ENDPOINT_LOCAL | ENDPOINT_FOREIGN))
-		return arrive(frame, &tunnel, &previous, ethernet, &packet, &row);
-	if (!error && row.flags & ENDPOINT_GATEWAY)
-		return -REASON_DROP_NO_ENDPOINT;
-	return forward(frame, &tunnel, &packet, &previous, error ? NULL : &row);
 }
 
 SEC("xdp.frags")

@@ -23,6 +23,8 @@ static __always_inline struct frame frame_of(struct xdp_md *ctx)
 /* What a reason other than a drop does to the frame. */
 static __always_inline int act(const struct frame *frame, __u32 reason)
 {
+	__u32 out = frame->out;
+
 	if (reason == REASON_PASSED)
 		return XDP_PASS;
 	if (reason == REASON_UNANSWERED || reason == REASON_PROBE_HEARD)
@@ -31,7 +33,10 @@ static __always_inline int act(const struct frame *frame, __u32 reason)
 	 * Never XDP_TX: a veth tells its other end of such frames only if an XDP program runs there (veth_xdp_flush,
 	 * seen up to 6.18), of redirected ones also if it has GRO. What an answer costs more is about 9 ns.
 	 */
-	return bpf_redirect(reason == REASON_ANSWERED ? frame->ctx->ingress_ifindex : frame->out, 0);
+	asm volatile("" : "+r"(out)); /* or clang chooses where to load from, which the verifier forbids of a context */
+	if (reason == REASON_ANSWERED)
+		out = frame->ctx->ingress_ifindex;
+	return bpf_redirect(out, 0);
 }
 
 /* `outcome` is a reason, or the negative of a reason to drop. */

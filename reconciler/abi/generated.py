@@ -21,6 +21,14 @@ class EndpointFlag(IntFlag):
     FOREIGN = 4
 
 
+class Generation(IntEnum):
+    """enum generation of bpf/abi.h."""
+
+    WRITTEN = 0
+    LEARNED = 1
+    COUNT = 2
+
+
 class HostFlag(IntFlag):
     """enum host_flag of bpf/abi.h."""
 
@@ -239,6 +247,15 @@ MAPS = MappingProxyType(
             0,
             Ownership.CACHE,
         ),
+        "generations": MapSpec(
+            "generations",
+            MapKind.ARRAY,
+            Record(np.dtype([("index", "<u4")]), {}, frozenset()),
+            Record(np.dtype([("index", "<u8")]), {}, frozenset()),
+            2,
+            0,
+            Ownership.SHARED,
+        ),
         "health": MapSpec(
             "health",
             MapKind.ARRAY,
@@ -375,4 +392,4 @@ CONSTANTS = Record(
 )
 
 # Names this layout in serialised host states.
-ABI = "0dbca079c1abafa7"
+ABI = "c95f3a90b73e51d3"

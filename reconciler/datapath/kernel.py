@@ -321,7 +321,9 @@ class KernelDatapath:
         keys, values = tables.scan(maps["paths"], spec, self._capacity("paths"))
         known = _pairs(hosts.keys["address"], hosts.values["slot"])
         stale = ~np.isin(_pairs(values["host"], values["host_slot"]), known)
-        tables.delete_rows(maps["paths"], spec, keys[stale])
+        if stale.any():
+            tables.delete_rows(maps["paths"], spec, keys[stale])
+            tables.tell_written(maps["generations"])
 
 
 def _devices(found: Mapping[str, NetDevice], wanted: Set[str]) -> dict[str, Device]:

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from reconciler.abi.btf import elf_section
+from reconciler.abi.btf import Reader, elf_section
 from reconciler.abi.generated import CONSTANTS
 from reconciler.datapath.errors import HostError
 from reconciler.datapath.libbpf import Fd, Object
@@ -54,10 +54,12 @@ class Objects:
             size = CONSTANTS.dtype.itemsize
             raise ObjectError(f"program {program}: {len(constants)} bytes of constants, {size} fit")
         with Object(elf, program) as opened:
+            shared = Reader(elf).maps()  # an untagged map is the program's own, and goes with it
             for name in opened.maps():
-                if name not in maps:
+                if name in maps:
+                    opened.reuse_map(name, maps[name])
+                elif name in shared:
                     raise ObjectError(f"program {program}: uses map {name}, which the ABI lacks")
-                opened.reuse_map(name, maps[name])
             section = bytearray(opened.initial_value(_RODATA))
             place = constants_place(elf)
             section[place : place + len(constants)] = constants

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconciler.abi.digest import Known, Recognised
+from reconciler.abi.generated import Generation
 from reconciler.abi.spec import MapKind, MapSpec
 from reconciler.abi.table import DuplicateKeyError, Rows, Table, raw
 from reconciler.datapath import libbpf
@@ -149,6 +150,12 @@ def read_sums(fd: Fd, spec: MapSpec, capacity: int) -> Rows:
     for column in spec.value.dtype.names or ():
         sums[column][:read] = values[column][:read].sum(axis=1)
     return sums
+
+
+def tell_written(fd: Fd) -> None:
+    """Make what the data plane remembers of flows stale, after a write; `fd` is `generations`."""
+    key = Generation.WRITTEN.to_bytes(4, "little")
+    libbpf.update(fd, key, time.monotonic_ns().to_bytes(8, "little"))
 
 
 def zero_sums(fd: Fd, spec: MapSpec, index: int) -> None:

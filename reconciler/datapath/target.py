@@ -37,10 +37,12 @@ class KernelTarget:
     def write(self, rows: Table) -> None:
         """See Target."""
         tables.write_rows(self._maps[rows.spec.name], rows.keys, rows.values)
+        tables.tell_written(self._maps["generations"])
 
     def delete(self, rows: Table) -> None:
         """See Target."""
         tables.delete_rows(self._maps[rows.spec.name], rows.spec, rows.keys)
+        tables.tell_written(self._maps["generations"])
 
     def put(self, item: Item) -> str:
         """See Target."""

@@ -21,6 +21,7 @@ from reconciler.abi.generated import (
     CONSTANTS,
     MAPS,
     EndpointFlag,
+    Generation,
     HostFlag,
     Reason,
 )
@@ -89,14 +90,23 @@ class Bench:
         constants["path_seconds"] = PATH_SECONDS
         opened.set_initial_value(".rodata", constants.tobytes())
         for name in opened.maps():
+            if name not in MAPS:
+                continue  # the program's own
             if name in self.maps:
                 opened.reuse_map(name, self.maps[name])
             elif name in CAPACITY:
                 opened.set_max_entries(name, CAPACITY[name])
         opened.load()
         for name in opened.maps():
-            self.maps.setdefault(name, opened.map_fd(name))
+            if name in MAPS:
+                self.maps.setdefault(name, opened.map_fd(name))
         self.programs[program] = opened.program_fd(program)
+
+    def written(self) -> None:
+        """Say, as the control plane does, that rows were written."""
+        number = time.monotonic_ns().to_bytes(8, "little")
+        key = Generation.WRITTEN.to_bytes(4, "little")
+        libbpf.update(self.maps["generations"], key, number)
 
     def close(self) -> None:
         """Let go of programs and maps."""
@@ -168,6 +178,7 @@ class World:
         """Write a row; its `check` is right unless `value` says otherwise."""
         keys, values = self.row(name, key, value)
         libbpf.update(self.bench.maps[name], keys.tobytes(), values.tobytes())
+        self.bench.written()
         self._written.append((name, keys.tobytes()))
         return self
 
@@ -311,6 +322,7 @@ class World:
             else:
                 libbpf.delete(self.bench.maps[name], key)
         self._written.clear()
+        self.bench.written()
         for name in ("counters", "errors"):
             zero = bytes(MAPS[name].value.dtype.itemsize * self.bench.cpus)
             for counter in range(self._counters + 1):

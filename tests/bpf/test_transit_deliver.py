@@ -175,10 +175,15 @@ def test_what_is_heard_keeps_a_path_fresh(receiver: World) -> None:
     assert receiver.read_path(BLUE, PEER)["age"] <= 1
 
 
-def test_a_refused_packet_teaches_nothing(receiver: World) -> None:
+def test_a_packet_dropped_for_congestion_still_tells_where_its_sender_is(receiver: World) -> None:
     frame = tunnel(ping(PEER, ME, tos=0), source=C, outer={"tos": 3})
     assert run(receiver, frame).reason == Reason.DROP_ECN
-    assert receiver.path(BLUE, PEER) is None
+    assert receiver.path(BLUE, PEER) == C
+
+
+def test_a_refused_packet_teaches_nothing(receiver: World) -> None:
+    assert run(receiver, tunnel(ping(ME, ME), source=C)).reason == Reason.DROP_SPOOFED_ADDRESS
+    assert receiver.path(BLUE, ME) is None
 
 
 # Congestion (RFC 6040, 4.2): inner codepoint, outer codepoint -> what arrives, None for a drop

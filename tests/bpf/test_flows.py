@@ -1,0 +1,193 @@
+"""What a program decided about a flow is remembered while it holds, and by nobody else's packets.
+
+A row that is written without a word about it shows whether a decision is a remembered one.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+from scapy.packet import Packet, Raw
+
+from reconciler.abi.generated import OptionFlag, Reason, Stage
+from reconciler.datapath import libbpf
+from tests.bpf.frames import BLUE, DB, ME, MY_MAC, PEER, PEER_MAC, WEB, B, C, D, tunnel
+from tests.bpf.harness import INTERFACE, ROUTER, Outcome, World, address
+
+SILENCE = 10  # seconds; with any HZ a decision ends within three
+
+
+@pytest.fixture(autouse=True)
+def one_processor() -> Iterator[None]:
+    """Decisions are remembered by each processor for itself."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    yield
+    os.sched_setaffinity(0, allowed)
+
+
+@pytest.fixture
+def sender(world: World) -> World:
+    world.interface(BLUE, WEB)
+    world.local(BLUE, ME, MY_MAC, network=WEB)
+    return world.bouncers(BLUE, WEB, B)
+
+
+def packet(destination: str = PEER, **header: object) -> Packet:
+    head = Ether(src=MY_MAC, dst=ROUTER) / IP(src=ME, dst=destination, **header)
+    return head / UDP(sport=1024, dport=53) / Raw(b"question")
+
+
+def send(world: World, frame: Packet) -> Outcome:
+    return world.bench.run("access", bytes(frame))
+
+
+def receive(world: World, frame: Packet) -> Outcome:
+    return world.bench.run("transit", bytes(frame))
+
+
+def in_silence(world: World, name: str, key: dict[str, object]) -> None:
+    """Delete a row without saying so."""
+    keys, _ = world.row(name, key, {})
+    libbpf.delete(world.bench.maps[name], keys.tobytes())
+
+
+def forget_endpoint(world: World, where: str) -> None:
+    in_silence(world, "endpoints", {"vni": BLUE, "address": address(where)})
+
+
+def test_a_flow_is_decided_about_once(sender: World) -> None:
+    sender.local(BLUE, PEER, PEER_MAC, ifindex=INTERFACE + 1)
+    assert send(sender, packet()).reason == Reason.DELIVERED
+    forget_endpoint(sender, PEER)
+    assert send(sender, packet()).reason == Reason.DELIVERED
+
+
+def test_what_is_written_counts_at_once(sender: World) -> None:
+    sender.local(BLUE, PEER, PEER_MAC, ifindex=INTERFACE + 1)
+    send(sender, packet())
+    forget_endpoint(sender, PEER)
+    sender.bench.written()
+    assert send(sender, packet()).reason == Reason.SENT_BOUNCER
+
+
+def test_what_was_written_in_silence_counts_soon(sender: World) -> None:
+    sender.local(BLUE, PEER, PEER_MAC, ifindex=INTERFACE + 1)
+    send(sender, packet())
+    forget_endpoint(sender, PEER)
+    end = time.monotonic() + SILENCE
+    while send(sender, packet()).reason == Reason.DELIVERED:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("change", ["address", "MAC", "interface"])
+def test_a_remembered_flow_lets_no_other_sender_in(sender: World, change: str) -> None:
+    sender.local(BLUE, PEER, PEER_MAC, ifindex=INTERFACE + 1)
+    assert send(sender, packet()).reason == Reason.DELIVERED
+    other = packet()
+    if change == "address":
+        other[IP].src = "10.0.0.77"
+        assert send(sender, other).reason == Reason.DROP_SPOOFED_ADDRESS
+    elif change == "MAC":
+        other.src = "02:00:00:00:00:77"
+        assert send(sender, other).reason == Reason.DROP_SPOOFED_MAC
+    else:
+        in_silence(sender, "interfaces", {"ifindex": INTERFACE})
+        sender.interface(BLUE + 1, WEB)
+        assert send(sender, other).reason == Reason.DROP_SPOOFED_ADDRESS
+
+
+def test_a_way_through_a_bouncer_ends_with_the_first_answer(sender: World) -> None:
+    assert send(sender, packet()).reason == Reason.SENT_BOUNCER
+    answer = Ether() / IP(src=PEER, dst=ME) / UDP(sport=53, dport=1024) / Raw(b"answer")
+    assert receive(sender, tunnel(answer, source=C)).reason == Reason.DELIVERED
+    assert send(sender, packet()).reason == Reason.SENT_DIRECT
+
+
+def test_a_path_that_leads_elsewhere_now_counts_at_once(sender: World) -> None:
+    sender.learn(BLUE, PEER, C)
+    assert IP(send(sender, packet()).frame[14:]).dst == C
+    answer = Ether() / IP(src=PEER, dst=ME) / UDP(sport=53, dport=1024) / Raw(b"answer")
+    receive(sender, tunnel(answer, source=D))
+    assert IP(send(sender, packet()).frame[14:]).dst == D
+
+
+def test_a_path_that_was_refused_is_gone_at_once(sender: World) -> None:
+    sender.learn(BLUE, PEER, C)
+    assert send(sender, packet()).reason == Reason.SENT_DIRECT
+    back = tunnel(packet(), Stage.HOST, source=C, flags=OptionFlag.RETURNED)
+    assert receive(sender, back).reason == Reason.SENT_BOUNCER
+    assert send(sender, packet()).reason == Reason.SENT_BOUNCER
+
+
+def test_a_fragment_is_decided_about_each_time(sender: World) -> None:
+    sender.local(BLUE, PEER, PEER_MAC, ifindex=INTERFACE + 1)
+    send(sender, packet(flags="MF"))
+    forget_endpoint(sender, PEER)
+    assert send(sender, packet(flags="MF")).reason == Reason.SENT_BOUNCER
+
+
+def test_every_packet_of_a_flow_has_its_own_traffic_class(sender: World) -> None:
+    sender.learn(BLUE, PEER, C)
+    for traffic_class in (0, 0x28, 0x03):
+        got = send(sender, packet(tos=traffic_class))
+        assert IP(got.frame[14:]).tos == traffic_class
+
+
+def test_every_packet_of_a_flow_is_counted(sender: World) -> None:
+    mine = sender.local(BLUE, ME, MY_MAC, network=WEB)
+    theirs = sender.local(BLUE, PEER, PEER_MAC, ifindex=INTERFACE + 1)
+    for _ in range(3):
+        send(sender, packet())
+    assert sender.traffic(mine)["rx_packets"] == 3
+    assert sender.traffic(theirs)["tx_packets"] == 3
+
+
+def arriving(source: str = C, vni: int = BLUE) -> Packet:
+    inner = Ether() / IP(src=PEER, dst=ME) / UDP(sport=53, dport=1024) / Raw(b"answer")
+    return tunnel(inner, source=source, vni=vni)
+
+
+def test_a_remembered_flow_is_not_believed_from_another_host_or_in_another_vpc(
+    sender: World,
+) -> None:
+    assert receive(sender, arriving()).reason == Reason.DELIVERED
+    assert receive(sender, arriving(source="192.0.2.9")).reason == Reason.DROP_UNKNOWN_HOST
+    assert receive(sender, arriving(vni=BLUE + 1)).reason == Reason.RETURNED
+
+
+def test_congestion_is_marked_on_every_packet_of_a_flow(sender: World) -> None:
+    frame = arriving()
+    frame[IP:2].tos = 2
+    marked = frame.copy()
+    marked[IP].tos = 3
+    assert IP(receive(sender, frame).frame[14:]).tos == 2
+    assert IP(receive(sender, marked).frame[14:]).tos == 3
+
+
+def test_a_bouncer_and_a_divider_decide_about_a_flow_once(sender: World) -> None:
+    elsewhere = "10.0.1.9"
+    sender.remote(BLUE, elsewhere, D, DB)
+    frame = tunnel(packet(elsewhere), Stage.BOUNCER, source=B, sender=B)
+    assert receive(sender, frame).reason == Reason.BOUNCED
+    forget_endpoint(sender, elsewhere)
+    assert receive(sender, frame).reason == Reason.BOUNCED
+    sender.bouncers(BLUE, DB, C).network(BLUE, "10.0.1.0/24", DB)
+    assert receive(sender, frame).reason == Reason.DIVIDED
+
+
+def test_what_is_sent_back_is_tried_again_each_time(sender: World) -> None:
+    other = "10.0.0.99"
+    assert receive(sender, tunnel(packet(other), source=B)).reason == Reason.RETURNED
+    keys, values = sender.row(
+        "endpoints", {"vni": BLUE, "address": address(other)}, {"flags": 1, "ifindex": INTERFACE}
+    )
+    libbpf.update(sender.bench.maps["endpoints"], keys.tobytes(), values.tobytes())
+    try:
+        assert receive(sender, tunnel(packet(other), source=B)).reason == Reason.DELIVERED
+    finally:
+        forget_endpoint(sender, other)
