@@ -88,7 +88,7 @@ class Agents:
             processes.stop([pid_file])
         store.replace(config, text, durable=False)
         (run / client.SOCKET).unlink(missing_ok=True)
-        command = [sys.executable, "-m", "reconciler", "agent", "--config", str(config)]
+        command = [sys.executable, "-P", "-m", "reconciler", "agent", "--config", str(config)]
         processes.start(command, self.places.host_netns(host), pid_file, run / "agent.log")
         return True
 

@@ -106,36 +106,43 @@ class Lab:
     def up(self, wanted: Wanted, progress: Progress) -> Up:
         """Bring it up, or what is missing of it, and wait until the hosts have converged."""
         with record.locked(self.places):
-            known = record.load(self.places)
-            self._make_folders()
-            followed = repository.follow(
-                wanted.repository, wanted.branch, wanted.credentials, self.places
-            )
-            head = repository.read(followed, wanted.folder)
-            layout = plan_underlay(head.topology.hosts)
-            hosts = _choose(wanted.hosts, layout)
-            directory = members.directory_of(self.places, head, hosts)
-            old = set(known.hosts) if known else set()
-            traces.refuse_foreign(self.places, directory, old)
-            wish = Record(
-                followed.path,
-                followed.branch,
-                followed.url,
-                wanted.folder,
-                wanted.mtu,
-                credentials=_named(wanted.credentials),
-            )
-            wish.with_hosts(old | hosts).save(self.places)
-            self._remove_hosts(old - hosts)
-            wish = wish.with_hosts(hosts)
-            wish.save(self.places)
-            self._save(directory)
-            self._build(wish, layout, head.topology, directory, progress)
-            if followed.url:
-                mirror.start(self.places)
-            behind = self._converge(wish, layout, head.commit.id, wanted.patience, progress)
-            if not behind:  # what a host still enforces is still somebody's
-                self._prune(directory, old | hosts)
+            try:
+                return self._up(wanted, progress)
+            finally:
+                if record.load(self.places) is None:  # refused before anything of it was there
+                    self._remove(set())
+
+    def _up(self, wanted: Wanted, progress: Progress) -> Up:
+        known = record.load(self.places)
+        self._make_folders()
+        followed = repository.follow(
+            wanted.repository, wanted.branch, wanted.credentials, self.places
+        )
+        head = repository.read(followed, wanted.folder)
+        layout = plan_underlay(head.topology.hosts)
+        hosts = _choose(wanted.hosts, layout)
+        directory = members.directory_of(self.places, head, hosts)
+        old = set(known.hosts) if known else set()
+        traces.refuse_foreign(self.places, directory, old)
+        wish = Record(
+            followed.path,
+            followed.branch,
+            followed.url,
+            wanted.folder,
+            wanted.mtu,
+            credentials=_named(wanted.credentials),
+        )
+        wish.with_hosts(old | hosts).save(self.places)
+        self._remove_hosts(old - hosts)
+        wish = wish.with_hosts(hosts)
+        wish.save(self.places)
+        self._save(directory)
+        self._build(wish, layout, head.topology, directory, progress)
+        if followed.url:
+            mirror.start(self.places)
+        behind = self._converge(wish, layout, head.commit.id, wanted.patience, progress)
+        if not behind:  # what a host still enforces is still somebody's
+            self._prune(directory, old | hosts)
         return Up(wish, directory, layout, followed, tuple(behind))
 
     def _build(
@@ -171,17 +178,20 @@ class Lab:
             known = record.load(self.places)
             hosts = set(known.hosts) if known else set()
             there = self.places.run.exists()
-            self.agents.stop_all()
-            self._remove_hosts(hosts)
-            for each in traces.own_namespaces(self.places, hosts):
-                netns.remove(each)
-            if self.places.own:
-                traces.unmount(self.places.netns)
-                traces.remove_tree(self.places.bpffs)
-            traces.remove_tree(self.places.run)
-        traces.remove_if_empty(self.places.bpffs / "reconciler")
+            self._remove(hosts)
         traces.remove_if_empty(RUN)
         return there
+
+    def _remove(self, hosts: set[str]) -> None:
+        self.agents.stop_all()
+        self._remove_hosts(hosts)
+        for each in traces.own_namespaces(self.places, hosts):
+            netns.remove(each)
+        if self.places.own:
+            traces.unmount(self.places.netns)
+            traces.remove_tree(self.places.bpffs)
+        traces.remove_tree(self.places.run)
+        traces.remove_if_empty(self.places.bpffs / "reconciler")
 
     def directory(self) -> Directory:
         """Who is in the lab now (members.py)."""

@@ -23,7 +23,7 @@ def start(places: Places) -> None:
     """Start the process unless it runs."""
     pid_file = places.run / "mirror.pid"
     if not processes.alive(pid_file):
-        command = [sys.executable, "-m", "reconciler", "lab", "mirror", "--name", places.name]
+        command = [sys.executable, "-P", "-m", "reconciler", "lab", "mirror", "--name", places.name]
         processes.start(command, None, pid_file, places.run / "mirror.log")
 
 

@@ -3,7 +3,6 @@
 import json
 import secrets
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from reconciler.datapath.netlink import netns_exists
 from reconciler.lab.lab import Lab
+from tests.cli.command import PROGRAM
 from tests.netns.conftest import endpoint, host, tenant
 
 FILES = {
@@ -36,15 +36,15 @@ FILES = {
 
 
 class Command:
-    """`reconciler lab VERB --name NAME ...`"""
+    """`reconciler lab VERB --name NAME ...`, in a folder that is none of the lab's business."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, cwd: Path) -> None:
+        self.name, self.cwd = name, cwd
 
     def __call__(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "reconciler", "lab", verb, "--name", self.name]
+        command = [PROGRAM, "lab", verb, "--name", self.name, *arguments]
         return subprocess.run(
-            [*command, *arguments], capture_output=True, text=True, check=False, timeout=100
+            command, cwd=self.cwd, capture_output=True, text=True, check=False, timeout=100
         )
 
 
@@ -57,9 +57,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def lab(folder: Path) -> Iterator[Command]:
-    """A lab of a plain folder, brought up by the command."""
-    command = Command(f"t{secrets.token_hex(4)}")
+def lab(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """A lab of a plain folder, brought up by the command where another checkout might be."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "reconciler.py").write_text("raise SystemExit('this is not the program')\n")
+    command = Command(f"t{secrets.token_hex(4)}", elsewhere)
     try:
         done = command("up", str(folder))
         assert done.returncode == 0, done.stdout + done.stderr
@@ -114,7 +116,7 @@ def test_exec_replaces_names_and_passes_the_exit_code_on(lab: Command) -> None:
 
 
 def test_verbs_about_a_host_find_its_configuration_in_exec(lab: Command) -> None:
-    verb = [sys.executable, "-m", "reconciler", "drift"]
+    verb = [str(PROGRAM), "drift"]
     done = lab("exec", "alpha", "--", *verb)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Host alpha" in done.stdout
@@ -136,8 +138,8 @@ def test_a_subset_of_hosts_stops_the_others_and_all_come_back(lab: Command, fold
     assert lab("exec", "red.l1", "--", "ping", "-c1", "-W2", "red.l2").returncode == 0
 
 
-def test_down_leaves_nothing_and_twice_is_once(folder: Path) -> None:
-    command = Command(f"t{secrets.token_hex(4)}")
+def test_down_leaves_nothing_and_twice_is_once(folder: Path, tmp_path: Path) -> None:
+    command = Command(f"t{secrets.token_hex(4)}", tmp_path)
     places = Lab(command.name).places
     try:
         assert command("up", str(folder), "--hosts", "alpha").returncode == 0
@@ -154,12 +156,13 @@ def test_down_leaves_nothing_and_twice_is_once(folder: Path) -> None:
 
 def test_a_repository_with_problems_is_refused_with_all_of_them(tmp_path: Path) -> None:
     (tmp_path / "host.yaml").write_text(FILES["hosts.yaml"].replace("192.168.2.1", "elsewhere"))
-    command = Command(f"t{secrets.token_hex(4)}")
+    command = Command(f"t{secrets.token_hex(4)}", tmp_path)
     try:
         done = command("up", str(tmp_path))
         assert done.returncode == 1
         assert "host.yaml:" in done.stderr
         assert "elsewhere" in done.stderr
+        assert not Lab(command.name).places.run.exists()
     finally:
         Lab(command.name).down()
 
@@ -174,7 +177,7 @@ def test_a_repository_with_problems_is_refused_with_all_of_them(tmp_path: Path) 
     ],
 )
 def test_usage_errors_have_their_own_exit_code(arguments: list[str], said: str) -> None:
-    command = [sys.executable, "-m", "reconciler", "lab", *arguments]
+    command = [PROGRAM, "lab", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 64
     assert said in done.stderr
