@@ -14,7 +14,16 @@ from tests.netns.conftest import Cloud
 
 LAYERS = ("ip", "udp", "tcp")  # of ICMP tshark always verifies checksums
 FIELDS = (
-    *("ip.src", "ip.dst", "ip.ttl", "ip.flags.df", "udp.dstport", "udp.checksum", "geneve.vni"),
+    *(
+        "ip.src",
+        "ip.dst",
+        "ip.ttl",
+        "ip.dsfield",
+        "ip.flags.df",
+        "udp.dstport",
+        "udp.checksum",
+        "geneve.vni",
+    ),
     *("geneve.option.class", "geneve.option.type", "frame.protocols", "_ws.malformed"),
     *("_ws.expert.severity", "ip.checksum.status", "tcp.checksum.status", "icmp.checksum.status"),
     *("udp.checksum.status", "icmpv6.checksum.status", "ipv6.dst", "tcp.len"),
@@ -120,6 +129,19 @@ def test_relayed_packets_are_well_formed_geneve(
     assert_well_formed(packets, 1001)
     stages = {int(each["geneve.option.type"][0], 0) & 7 for each in packets}
     assert Stage.BOUNCER in stages
+
+
+@pytest.mark.parametrize("traffic_class", [0xB8, 0x2A, 0x03])
+def test_the_class_of_a_packet_is_seen_on_the_underlay(
+    cloud: Cloud, capture: Capture, traffic_class: int
+) -> None:
+    with capture.of("alpha"):
+        assert cloud.ping("red.l1", "red.l2", "-Q", str(traffic_class)) == 3
+    packets = capture.packets(f"geneve && icmp && ip.dsfield == {traffic_class}")
+    assert len(packets) >= 3
+    for each in packets:
+        assert {int(text, 0) for text in each["ip.dsfield"]} == {traffic_class}
+        assert int(each["ip.ttl"][0]) in range(60, 65)
 
 
 def test_the_second_packet_goes_straight_to_the_host(cloud: Cloud, capture: Capture) -> None:
