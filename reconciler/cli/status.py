@@ -153,7 +153,9 @@ def _traffic(traffic: Mapping[str, Any] | None) -> list[str]:
     width = max(map(len, seen), default=0)
     lines = ["", "Packets by verdict:" if seen else "Packets by verdict: none"]
     lines += [f"  {name:<{width}}  {each['packets']}" for name, each in seen.items()]
-    return [*lines, *_lost(traffic.get("lost", ()), traffic.get("uncounted", ""))]
+    lines += _lost(traffic.get("lost", ()), traffic.get("uncounted", ""))
+    others = [f"  {each}" for each in traffic.get("fallbacks", ())]
+    return [*lines, *(["", "Programs in another mode than wanted:"] if others else []), *others]
 
 
 def _lost(lost: Sequence[Mapping[str, Any]], uncounted: str) -> list[str]:

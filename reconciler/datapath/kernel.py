@@ -34,7 +34,7 @@ from reconciler.datapath.devices import Devices
 from reconciler.datapath.drops import lost
 from reconciler.datapath.errors import TransientError
 from reconciler.datapath.hops import Way, next_hops
-from reconciler.datapath.links import Links
+from reconciler.datapath.links import Links, fallbacks
 from reconciler.datapath.maps import Maps
 from reconciler.datapath.netlink import NetDevice, attempting, net_device, net_devices
 from reconciler.datapath.objects import Objects
@@ -207,6 +207,7 @@ class KernelDatapath:
             },
             dropped,
             "; ".join(each.fallback for each in self._tracepoints.programs() if each.fallback),
+            fallbacks(self._links.read(found)),
         )
 
     def remove(self) -> None:

@@ -28,6 +28,7 @@ from reconciler.compile.state import (
 from reconciler.datapath import slots
 from reconciler.datapath.apply import carry_out, check_capacity
 from reconciler.datapath.errors import HostError, TransientError
+from reconciler.datapath.links import fallbacks
 from reconciler.datapath.protocol import (
     Count,
     EndpointTraffic,
@@ -142,7 +143,9 @@ class MemoryDatapath:
         """See Datapath."""
         taken = slots.counters_in_use(self._state.tables["endpoints"], self._owners())
         endpoints = {name: self.counters.get(slot, _NOTHING) for name, slot in taken.items()}
-        return Traffic(dict(self.reasons), dict(sorted(endpoints.items())), self.lost)
+        others = fallbacks(self._state.links)
+        counted = dict(sorted(endpoints.items()))
+        return Traffic(dict(self.reasons), counted, self.lost, fallbacks=others)
 
     def remove(self) -> None:
         """See Datapath."""

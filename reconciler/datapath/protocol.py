@@ -93,13 +93,15 @@ class Lost:
 class Traffic:
     """The data plane's counters: by the lower-case name of a reason, by "namespace/name".
 
-    `uncounted` says why not all that the kernel drops is in `lost`; '' if it is.
+    `uncounted` says why not all that the kernel drops is in `lost`; '' if it is. `fallbacks` are
+    the interfaces whose program runs in another mode than wanted: which, and why.
     """
 
     reasons: Mapping[str, Count]
     endpoints: Mapping[str, EndpointTraffic]
     lost: tuple[Lost, ...] = ()
     uncounted: str = ""
+    fallbacks: tuple[str, ...] = ()
 
 
 Stopping = Callable[[], bool]

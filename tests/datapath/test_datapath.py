@@ -149,6 +149,7 @@ def test_falling_back_to_generic_mode_is_said_and_is_no_difference(world: World)
     assert world.converged(desired)
     (link,) = world.datapath.read().links
     assert link.fallback.startswith("runs in generic mode: native is refused")
+    assert world.datapath.traffic().fallbacks == (f"br0 {link.fallback}",)
     world.restart()
     assert world.plan(desired).empty
 
