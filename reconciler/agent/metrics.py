@@ -36,6 +36,7 @@ class _Page(Collector):
         """Called by generate_latest."""
         yield from _agent(self._document)
         yield from _rounds(self._document)
+        yield from _hosts(self._document)
         yield _counter(
             "compile_differences",
             "Whole commits that gave another state than their changes; there should be none.",
@@ -104,6 +105,28 @@ def _rounds(document: Mapping[str, Any]) -> Iterable[Metric]:
     yield _counter("drift_found", "Changes that somebody else had made.", drift["found"])
     yield _counter("drift_healed", "Those of them that were undone.", drift["healed"])
     yield _gauge("failures", "Rounds in a row that failed.", document["failures"])
+
+
+def _hosts(document: Mapping[str, Any]) -> Iterable[Metric]:
+    """By state, not by host: their number has no bound."""
+    found = document.get("hosts")
+    if found is None:
+        return
+    yield _family(
+        GaugeMetricFamily,
+        "hosts",
+        "Other hosts that packets may go to, by what their answers to probes say.",
+        "state",
+        found["states"],
+    )
+    yield _family(
+        CounterMetricFamily,
+        "host_verdicts",
+        "Hosts that were found dead, or alive again.",
+        "verdict",
+        found["verdicts"],
+    )
+    yield _counter("probes", "Probes sent to other hosts.", found["probes"])
 
 
 def _traffic(traffic: Traffic) -> Iterable[Metric]:

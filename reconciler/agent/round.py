@@ -68,6 +68,8 @@ class Rounds:
         self._looked: tuple[HostState, Facts] | None = None  # for which state, and what it saw
         self._seen = ""
         self._held: Newest | None = None
+        self.bound: HostState | None = None
+        """With its facts, what the last round wanted live, whether or not it could write all."""
 
     def load(self) -> str:
         """Take up what the last agent kept; what was wrong with it, or ''."""
@@ -204,6 +206,7 @@ class Rounds:
             work.saw(plan, proposal.live)
             if plan.refused or (number == 0 and _stale(plan, ask)):
                 return plan if number == 0 else work.ended(Result.PARTLY, _reasons(plan))
+            self.bound = proposal.bound.state
             if plan.empty:
                 self._settle(wanted, proposal)
                 return work.ended(Result.CONVERGED)

@@ -21,6 +21,7 @@ from reconciler.agent.fetch import Fetcher
 from reconciler.agent.lock import HostLock
 from reconciler.agent.loop import Agent, Pace
 from reconciler.agent.outcome import describe
+from reconciler.agent.probing import Probing, with_hosts
 from reconciler.agent.report import Cause, Enforced, Newest, RoundReport, Verdict
 from reconciler.agent.round import Rounds
 from reconciler.agent.server import Answers, Server
@@ -31,6 +32,8 @@ from reconciler.agent.store import replace as replace_file
 from reconciler.agent.wakes import Wake, WakeQueue
 from reconciler.agent.wanted import RepositorySource
 from reconciler.agent.watch import Folder, FolderWatch, any_name, repository_folders
+from reconciler.compile.neighbours import neighbours
+from reconciler.compile.state import HostState
 from reconciler.datapath.errors import HostError, TransientError
 from reconciler.datapath.events import watch_netlink
 from reconciler.datapath.protocol import Datapath, Traffic
@@ -80,6 +83,9 @@ class Service:
         # Made after each round and never changed: other threads read it.
         self._document = self._status.document()
         self._last: tuple[Newest, Enforced] | None = None
+        self._probing = Probing(self._datapath.prober, clock)
+        self._rounds: Rounds | None = None
+        self._told: HostState | None = None  # whom the probing was told to follow
 
     def run(self) -> None:
         """AgentRunningError if there is one; HostError if the socket cannot be opened."""
@@ -94,6 +100,7 @@ class Service:
                 self._clock,
                 lambda: self._stopping,
             )
+            self._rounds = rounds
             if trouble := rounds.load():
                 LOG.warning("%s", trouble)
             answers = Answers(self._answer_status, self._metrics, self._apply)
@@ -105,6 +112,8 @@ class Service:
             watch.start()
             stack.enter_context(watch_netlink(wakes.putter(Wake.NETLINK)))
             stack.enter_context(_Signals(self._stop, wakes.putter(Wake.HANGUP)))
+            self._probing.start()
+            stack.callback(self._probing.stop)
             pace = Pace(config.drift, config.poll, config.debounce)
             fetcher = self._fetcher()
             Agent(
@@ -137,7 +146,11 @@ class Service:
         self._wakes.put(Wake.STOP)
 
     def _after(self, report: RoundReport, retry_in: float | None) -> None:
-        """Tell: the log what is new, the status everything."""
+        """Tell: the log what is new, the status everything, and who is to be probed."""
+        bound = self._rounds.bound if self._rounds else None
+        if bound is not None and bound is not self._told:
+            self._probing.follow(neighbours(bound))
+            self._told = bound
         self._status.add(report, retry_in)
         news = (report.newest, replace(report.enforced, cause=Cause.NONE, changed={}, rows={}))
         if news != self._last or report.enforced.changed:
@@ -145,17 +158,21 @@ class Service:
             self._last = news
         self._document = self._status.document()
         with suppress(OSError):  # the socket tells it too
-            text = json.dumps(self._document, indent=1).encode()
+            text = json.dumps(self._shown(), indent=1).encode()
             replace_file(self._config.run_dir / STATUS, text, durable=False)
+
+    def _shown(self) -> dict[str, Any]:
+        """The document, with what is known of other hosts by now."""
+        return with_hosts(self._document, self._probing)
 
     def _answer_status(self) -> dict[str, Any]:
         traffic = self._traffic()
-        return {**self._document, "traffic": None if traffic is None else asdict(traffic)}
+        return {**self._shown(), "traffic": None if traffic is None else asdict(traffic)}
 
     def _metrics(self) -> bytes:
         from reconciler.agent.metrics import exposition
 
-        return exposition(self._document, self._traffic(), self._source.differences)
+        return exposition(self._shown(), self._traffic(), self._source.differences)
 
     def _traffic(self) -> Traffic | None:
         try:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Set
+from ipaddress import IPv4Address
 
 from reconciler.compile.facts import Facts, Seen
 from reconciler.compile.state import HostState
-from reconciler.datapath.protocol import Datapath, Report, Stopping, Traffic, never
+from reconciler.datapath.protocol import Datapath, Prober, Report, Stopping, Traffic, never
 from reconciler.plan.plan import Plan
 
 
@@ -42,6 +43,10 @@ class SharedDatapath:
         """See Datapath."""
         with self._lock:
             return self._datapath.traffic()
+
+    def prober(self, own: IPv4Address) -> Prober:
+        """See Datapath; it waits for nobody."""
+        return self._datapath.prober(own)
 
     def remove(self) -> None:
         """See Datapath."""

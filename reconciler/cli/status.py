@@ -108,7 +108,7 @@ def _conditions(conditions: list[Mapping[str, str]]) -> list[str]:
     lines = []
     for each in conditions:
         why = each["message"] or each["reason"]
-        line = f"  {each['type']:<10} {each['status']:<8} {each['since']}  {why}"
+        line = f"  {each['type']:<14} {each['status']:<8} {each['since']}  {why}"
         lines.append(line.rstrip())
     return ["Conditions:", *lines]
 

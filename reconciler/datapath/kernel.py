@@ -39,6 +39,7 @@ from reconciler.datapath.maps import Maps
 from reconciler.datapath.netlink import NetDevice, attempting, net_device, net_devices
 from reconciler.datapath.objects import Objects
 from reconciler.datapath.pins import Pins
+from reconciler.datapath.prober import KernelProber
 from reconciler.datapath.protocol import (
     Count,
     EndpointTraffic,
@@ -209,6 +210,10 @@ class KernelDatapath:
             "; ".join(each.fallback for each in self._tracepoints.programs() if each.fallback),
             fallbacks(self._links.read(found)),
         )
+
+    def prober(self, own: IPv4Address) -> KernelProber:
+        """See Datapath. Shares nothing with the rest, so that another thread may use it."""
+        return KernelProber(self._pins, own)
 
     def remove(self) -> None:
         """See Datapath."""

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reconciler.abi.generated import MAPS, HostFlag
 from reconciler.abi.table import Table, join
@@ -57,6 +58,42 @@ class Surroundings:
     objects: dict[str, str] = field(
         default_factory=lambda: {"access": "1", "drops": "1", "transit": "1"}
     )
+    unit: int = 1000  # the clock of the map health
+    silent: set[IPv4Address] = field(default_factory=set)  # hosts that answer no probe
+
+
+class MemoryProber:
+    """See reconciler.datapath.protocol.Prober. Hosts answer at once, unless they are `silent`."""
+
+    def __init__(self, datapath: MemoryDatapath) -> None:
+        self._datapath = datapath
+        self.health = datapath.health
+        self._addresses = np.zeros(0, np.uint32)
+
+    def now(self) -> int:
+        """See Prober."""
+        return self._datapath.around.unit
+
+    def aim(self, addresses: NDArray[np.uint32]) -> None:
+        """See Prober."""
+        self._addresses = addresses
+
+    def send(self, rows: NDArray[np.intp]) -> None:
+        """See Prober."""
+        hosts = self._datapath.read().tables["hosts"]
+        slots = dict(
+            zip(hosts.keys["address"].tolist(), hosts.values["slot"].tolist(), strict=True)
+        )
+        for address in self._addresses[rows].tolist():
+            if IPv4Address(address) not in self._datapath.around.silent and address in slots:
+                self.health["heard"][slots[address]] = self.now()
+
+    def replaced(self) -> bool:
+        """See Prober."""
+        return self.health is not self._datapath.health
+
+    def close(self) -> None:
+        """See Prober."""
 
 
 class MemoryDatapath:
@@ -74,6 +111,7 @@ class MemoryDatapath:
         self.counters: dict[int, EndpointTraffic] = {}
         self.reasons: dict[str, Count] = {}
         self.lost: tuple[Lost, ...] = ()
+        self.health = np.zeros(MAPS["health"].capacity, MAPS["health"].value.dtype)
         self._host, self._create_netns = host, create_netns
         self._capacities = {
             name: (capacities or {}).get(name, spec.capacity) for name, spec in MAPS.items()
@@ -146,6 +184,10 @@ class MemoryDatapath:
         others = fallbacks(self._state.links)
         counted = dict(sorted(endpoints.items()))
         return Traffic(dict(self.reasons), counted, self.lost, fallbacks=others)
+
+    def prober(self, own: IPv4Address) -> MemoryProber:
+        """See Datapath."""
+        return MemoryProber(self)
 
     def remove(self) -> None:
         """See Datapath."""

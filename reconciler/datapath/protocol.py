@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from reconciler.abi.table import Rows
 from reconciler.compile.facts import Facts, Seen
 from reconciler.compile.state import HostState
 from reconciler.plan.diff import Counts
@@ -104,6 +109,33 @@ class Traffic:
     fallbacks: tuple[str, ...] = ()
 
 
+class Prober(Protocol):
+    """Asks other hosts whether their data planes are alive. Used by one thread, not the loop's."""
+
+    health: Rows
+    """The live rows of the map `health`, by host slot; writing them writes the map."""
+
+    def now(self) -> int:
+        """The clock of `health`, never 0 (enum liveness of bpf/abi.h)."""
+        ...
+
+    def aim(self, addresses: NDArray[np.uint32]) -> None:
+        """Underlay addresses of those whom send() is about, by row."""
+        ...
+
+    def send(self, rows: NDArray[np.intp]) -> None:
+        """A probe to each of them; answers show in `health`."""
+        ...
+
+    def replaced(self) -> bool:
+        """Whether the data plane uses another map by now: close, and open again."""
+        ...
+
+    def close(self) -> None:
+        """Let go of map and sockets; what stands in `health` stays."""
+        ...
+
+
 Stopping = Callable[[], bool]
 
 
@@ -139,6 +171,10 @@ class Datapath(Protocol):
 
     def traffic(self) -> Traffic:
         """The data plane's counters."""
+        ...
+
+    def prober(self, own: IPv4Address) -> Prober:
+        """Open what probing other hosts from `own`, the underlay address of this one, needs."""
         ...
 
     def remove(self) -> None:

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -138,6 +139,10 @@ class Cloud:
         """Packets of a host by endpoint: "rx" from it, "tx" to it."""
         found = self._metric(name, "reconciler_endpoint_packets")
         return {each["endpoint"]: n for each, n in found if each["direction"] == direction}
+
+    def status(self, name: str) -> dict[str, Any]:
+        """What a host's agent says of itself."""
+        return dict(client.status(self.lab.places.host_run(name)))
 
     def _metric(self, name: str, metric: str) -> list[tuple[dict[str, str], int]]:
         page = client.request(self.lab.places.host_run(name), "GET", "/metrics", None, 5).decode()
