@@ -1,4 +1,4 @@
-"""Heap: give memory that is free back to the kernel, which the C library alone would keep."""
+"""Heap: what a whole reading leaves: free memory for the kernel, and objects that stay."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import ctypes
 import gc
 
 
-def give_back() -> None:
-    """After much was allocated and freed. Nothing where the C library is not glibc."""
+def settle() -> None:
+    """Collect once, and give free memory back, which glibc alone would keep.
+
+    What is left stays for as long as the commit's frame does, so the collector need not go through
+    it again and again: with 10,000 hosts that took 50 ms now and then.
+    """
+    gc.unfreeze()
     gc.collect()
+    gc.freeze()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

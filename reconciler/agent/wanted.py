@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from reconciler.agent.heap import give_back
+from reconciler.agent.heap import settle
 from reconciler.agent.report import Phases
 from reconciler.compile import serial
 from reconciler.compile.followed import Followed, follow_host
@@ -134,7 +134,7 @@ class RepositorySource:
         self._snapshot = snapshot
         if step.topology is not None:
             del step, before
-            give_back()
+            settle()
         return self._wanted(snapshot.commit, self._followed)
 
     def _wanted(self, commit: str, followed: Followed) -> Wanted:

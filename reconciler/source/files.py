@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_FILE = 4 << 20  # bytes; a manifest of 10,000 endpoints has less
@@ -47,12 +48,14 @@ def _nowhere(blob: str) -> bytes:
 class Snapshot:
     """All manifests of a commit, sorted by path; only names that end in SUFFIXES.
 
-    `fetch` gives the bytes of a blob that was not read yet; it may raise SourceError.
+    `fetch` gives the bytes of a blob that was not read yet; it may raise SourceError. `folders` are
+    what trees hold, for the next survey.
     """
 
     commit: str
     files: tuple[SourceFile, ...]
     fetch: Callable[[str], bytes] = field(default=_nowhere, compare=False, repr=False)
+    folders: Mapping[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def bytes_of(self, file: SourceFile) -> bytes:
         """The bytes of one of the files."""

@@ -114,13 +114,13 @@ class Repository:
 
     def survey(self, commit: str, before: Snapshot | None = None) -> Snapshot:
         """The same without bytes: they are read when somebody asks. `before` saves questions."""
-        sizes = {file.blob: file.size for file in before.files} if before else {}
         with self._opened() as repository:
             found = _commit(repository, commit, self._address)
             tree = str(repository[found].peel(pygit2.Tree).id)
             folder = _checked_folder(self._source.folder)
-            files = list_files(repository.odb, tree, folder, sizes)
-        return Snapshot(found, files, self._fetcher())
+            known = (before.files, before.folders) if before else ()
+            files, folders = list_files(repository.odb, tree, folder, *known)
+        return Snapshot(found, files, self._fetcher(), folders)
 
     def _fetcher(self) -> Callable[[str], bytes]:
         """Reads blobs of one snapshot; the repository is opened when the first is asked for."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import pygit2
@@ -30,7 +30,6 @@ _MAX_TREE = 64 << 20  # bytes of one tree: over a million entries
 _MAX_LINK = 4096
 _SUFFIXES = tuple(suffix.encode() for suffix in SUFFIXES)
 
-NO_SIZES: Mapping[str, int] = {}
 
 _FOLDER, _FILE, _LINK, _SUBMODULE = 0o040000, 0o100000, 0o120000, 0o160000
 
@@ -43,7 +42,17 @@ class Entry(NamedTuple):
     id: str
 
 
+class Listing(NamedTuple):
+    """What a folder holds itself: manifests, or what must not be passed over, and folders."""
+
+    files: tuple[Entry, ...]
+    below: tuple[Entry, ...]
+    seen: int  # entries of any name
+
+
 Raw = tuple[bytes, bytes, bytes]  # mode, name and id, as a tree object holds them
+Listings = Mapping[tuple[str, str], Listing]  # by path and tree
+NOTHING: Listings = {}
 
 
 class _TooMuchError(Exception):
@@ -51,23 +60,31 @@ class _TooMuchError(Exception):
 
 
 def list_files(
-    odb: pygit2.Odb, root: str, folder: str, sizes: Mapping[str, int] = NO_SIZES
-) -> tuple[SourceFile, ...]:
-    """The manifests below `folder` of the tree `root`, sorted by path; raises SourceError.
+    odb: pygit2.Odb,
+    root: str,
+    folder: str,
+    before: Iterable[SourceFile] = (),
+    listings: Listings = NOTHING,
+) -> tuple[tuple[SourceFile, ...], Listings]:
+    """The manifests below `folder` of the tree `root`, sorted by path, and what its folders hold;
+    raises SourceError.
 
-    Their bytes are not read. `sizes` are those of blobs that are known already. Names that begin
-    with a dot are left out, as files of tools. A commit beyond the limits is one refused file in
-    the name of the folder, and nothing else.
+    Their bytes are not read. `before` are files, and `listings` folders, that are known already:
+    so a commit costs the folders that it changes. Names that begin with a dot are left out, as
+    files of tools. A commit beyond the limits is one refused file in the name of the folder, and
+    nothing else.
     """
     top = find(odb, root, folder)
     if top is None or top.kind != _FOLDER:
         raise SourceError(f"the commit has no folder `{folder}`; name one that it has", again=True)
     try:
-        manifests = [each for each in _manifests(odb, top) if _counts(odb, root, each)]
-        files = _files(odb, manifests, sizes)
+        found = _listings(odb, top, listings)
+        entries = (each for listing in found.values() for each in listing.files)
+        manifests = [each for each in entries if _counts(odb, root, each)]
+        files = _files(odb, manifests, before)
     except _TooMuchError as error:
-        return (SourceFile(folder or ".", top.id, b"", str(error)),)
-    return tuple(sorted(files, key=lambda file: file.path))
+        return (SourceFile(folder or ".", top.id, b"", str(error)),), NOTHING
+    return tuple(sorted(files, key=lambda file: file.path)), found
 
 
 def find(odb: pygit2.Odb, root: str, path: str) -> Entry | None:
@@ -84,12 +101,21 @@ def find(odb: pygit2.Odb, root: str, path: str) -> Entry | None:
     return entry
 
 
-def _files(odb: pygit2.Odb, manifests: list[Entry], known: Mapping[str, int]) -> list[SourceFile]:
+def _files(
+    odb: pygit2.Odb, manifests: list[Entry], before: Iterable[SourceFile]
+) -> list[SourceFile]:
+    known = {(file.path, file.blob): file for file in before if not file.refused}
+    sizes = {file.blob: file.size for file in known.values()}
     files, total = [], 0
     for entry in manifests:
+        same = known.get((entry.path, entry.id)) if entry.kind == _FILE else None
+        if same is not None:
+            files.append(same)
+            total += same.size
+            continue
         refused, size = _refusal(entry), 0
         if not refused:
-            size = known.get(entry.id) or _size(odb, entry.id)
+            size = sizes.get(entry.id) or _size(odb, entry.id)
             if size > MAX_FILE:
                 refused = f"is larger than {MAX_FILE >> 20} MiB; split it"
             else:
@@ -101,30 +127,45 @@ def _files(odb: pygit2.Odb, manifests: list[Entry], known: Mapping[str, int]) ->
     return files
 
 
-def _manifests(odb: pygit2.Odb, top: Entry) -> list[Entry]:
-    """Every entry below `top` that is a manifest, or must not be passed over."""
-    found: list[Entry] = []
-    waiting, seen = [top], 0
+def _listings(odb: pygit2.Odb, top: Entry, known: Listings) -> dict[tuple[str, str], Listing]:
+    """Of `top` and every folder below."""
+    found: dict[tuple[str, str], Listing] = {}
+    waiting, files, seen = [top], 0, 0
     while waiting:
         folder = waiting.pop()
         if folder.path.count("/") >= MAX_DEPTH:
             raise _TooMuchError(f"has folders more than {MAX_DEPTH} deep; flatten it")
-        for raw in _entries(odb, folder.id):
-            seen += 1
-            mode, name, _ = raw
-            is_file = mode.startswith(b"100")
-            if name.startswith(b".") or (is_file and not name.lower().endswith(_SUFFIXES)):
-                continue
-            entry = _entry(folder.path, raw)
-            (waiting if entry.kind == _FOLDER else found).append(entry)
-            if len(found) > MAX_FILES:
-                raise _TooMuchError(f"has more than {MAX_FILES:,} manifests; put more into a file")
+        key = (folder.path, folder.id)
+        listing = known.get(key) or _listing(odb, folder, MAX_FILES - files)
+        found[key] = listing
+        waiting += listing.below
+        files, seen = files + len(listing.files), seen + listing.seen
+        if files > MAX_FILES:
+            raise _TooMuchError(f"has more than {MAX_FILES:,} manifests; put more into a file")
         if seen > MAX_ENTRIES:
             raise _TooMuchError(
                 f"has more than {MAX_ENTRIES:,} files and folders; "
                 "keep the manifests in a folder of their own, and name it"
             )
     return found
+
+
+def _listing(odb: pygit2.Odb, folder: Entry, most: int) -> Listing:
+    """Ends early beyond `most` files."""
+    files: list[Entry] = []
+    below: list[Entry] = []
+    seen = 0
+    for raw in _entries(odb, folder.id):
+        seen += 1
+        mode, name, _ = raw
+        is_file = mode.startswith(b"100")
+        if name.startswith(b".") or (is_file and not name.lower().endswith(_SUFFIXES)):
+            continue
+        entry = _entry(folder.path, raw)
+        (below if entry.kind == _FOLDER else files).append(entry)
+        if len(files) > most:
+            break
+    return Listing(tuple(files), tuple(below), seen)
 
 
 def _refusal(entry: Entry) -> str:
