@@ -33,7 +33,7 @@ bpf: packages-demo  ## compile the XDP programs into bpf/build
 abi: $(DEV) bpf  ## generate reconciler/abi/generated.py from the compiled programs
 	@$(VENV)/bin/python bpf/genabi.py bpf/build/*.bpf.o
 
-bench: root $(DEV) bpf bpffs  ## measure, and print the figures (root)
+bench: root $(DEV) bpf bpffs  ## measure into BENCHMARKS.md, a quarter of an hour; QUICK=1: five minutes (root)
 	@$(VENV)/bin/python -m pytest tests/bench -m bench -s
 
 lab: root $(PROJECT) bpf bpffs  ## bring sample-repo up as namespaces on this machine (root)
