@@ -32,6 +32,33 @@ class Waiting:
     fact: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Slots:
+    """Host slots as arrays, to look up many underlay addresses at once."""
+
+    addresses: NDArray[np.uint32]  # ascending
+    slots: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, facts: Facts) -> Slots:
+        """Of facts."""
+        pairs = sorted((int(address), slot) for address, slot in facts.host_slots.items())
+        return cls(
+            np.array([address for address, _ in pairs], np.uint32),
+            np.array([slot for _, slot in pairs], np.int64),
+        )
+
+    def find(self, addresses: NDArray[np.uint32]) -> NDArray[np.int64]:
+        """The slot of each address in any shape, -1 where there is none."""
+        found = np.full(addresses.shape, -1, np.int64)
+        if len(self.addresses):
+            wanted = addresses.astype(np.uint32)
+            place = np.minimum(np.searchsorted(self.addresses, wanted), len(self.addresses) - 1)
+            known = self.addresses[place] == wanted
+            found[known] = self.slots[place[known]]
+        return found
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
     """What can be written now, and what waits; `waiting` is sorted.
@@ -44,6 +71,7 @@ class Bound:
     source: HostState = field(compare=False, repr=False)
     facts: Facts = field(compare=False, repr=False)
     waits: Mapping[str, Set[Waiting]] = field(compare=False, repr=False)
+    slots: Slots = field(compare=False, repr=False)
 
 
 def bind(state: HostState, facts: Facts, before: Bound | None = None) -> Bound:
@@ -51,7 +79,8 @@ def bind(state: HostState, facts: Facts, before: Bound | None = None) -> Bound:
 
     Tables that are as they were `before`, and whose facts are the same objects, are taken over.
     """
-    slots = _Slots.of(facts)
+    same_slots = before is not None and facts.host_slots is before.facts.host_slots
+    slots = before.slots if before is not None and same_slots else Slots.of(facts)
     made, waits = _kept(state, facts, before)
 
     def bound(name: str, make: Callable[[set[Waiting]], Table]) -> None:
@@ -85,7 +114,7 @@ def bind(state: HostState, facts: Facts, before: Bound | None = None) -> Bound:
         interfaces=tuple(_sized(state.interfaces, absent, facts)),
     )
     everything = {each for table in waits.values() for each in table}
-    return Bound(filled, tuple(sorted(everything)), state, facts, waits)
+    return Bound(filled, tuple(sorted(everything)), state, facts, waits, slots)
 
 
 def _kept(
@@ -119,33 +148,7 @@ def _moved(table: Table, before: tuple[str, ...], now: tuple[str, ...]) -> Table
     return replace(table, origins=numbers[table.origins])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Slots:
-    """Host slots as arrays, to look up many underlay addresses at once."""
-
-    addresses: NDArray[np.uint32]  # ascending
-    slots: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, facts: Facts) -> _Slots:
-        pairs = sorted((int(address), slot) for address, slot in facts.host_slots.items())
-        return cls(
-            np.array([address for address, _ in pairs], np.uint32),
-            np.array([slot for _, slot in pairs], np.int64),
-        )
-
-    def find(self, addresses: NDArray[np.uint32]) -> NDArray[np.int64]:
-        """The slot of each address in any shape, -1 where there is none."""
-        found = np.full(addresses.shape, -1, np.int64)
-        if len(self.addresses):
-            wanted = addresses.astype(np.uint32)
-            place = np.minimum(np.searchsorted(self.addresses, wanted), len(self.addresses) - 1)
-            known = self.addresses[place] == wanted
-            found[known] = self.slots[place[known]]
-        return found
-
-
-def _endpoints(state: HostState, facts: Facts, slots: _Slots, waiting: set[Waiting]) -> Table:
+def _endpoints(state: HostState, facts: Facts, slots: Slots, waiting: set[Waiting]) -> Table:
     table = state.tables["endpoints"]
     values = table.values.copy()
     host_slot = slots.find(values["host"])
@@ -173,7 +176,7 @@ def _endpoints(state: HostState, facts: Facts, slots: _Slots, waiting: set[Waiti
     return replace(table, values=values).take(ready)
 
 
-def _sets(state: HostState, name: str, slots: _Slots, waiting: set[Waiting]) -> Table:
+def _sets(state: HostState, name: str, slots: Slots, waiting: set[Waiting]) -> Table:
     table = state.tables[name]
     values = table.values.copy()
     used = np.arange(values["host"].shape[1]) < values["count"][:, np.newaxis]
@@ -184,7 +187,7 @@ def _sets(state: HostState, name: str, slots: _Slots, waiting: set[Waiting]) -> 
     return replace(table, values=values).take(ready)
 
 
-def _hosts(state: HostState, slots: _Slots, waiting: set[Waiting]) -> Table:
+def _hosts(state: HostState, slots: Slots, waiting: set[Waiting]) -> Table:
     table = state.tables["hosts"]
     values = table.values.copy()
     found = slots.find(table.keys["address"])

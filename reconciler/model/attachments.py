@@ -128,6 +128,8 @@ def _check_host_routes(
 
     `spaces` are the VPCs of such endpoints.
     """
+    if not spaces:
+        return
     place = ("spec", "attach", "host")
     underlay = sorted((int(each.underlay), number) for number, each in enumerate(hosts))
     hidden: dict[int, Host | None] = {}  # by VPC

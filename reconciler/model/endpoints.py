@@ -71,8 +71,8 @@ def _check_managed(
     columns: Columns, host: NDArray[np.int32], hosts: Sequence[Host], report: Report
 ) -> None:
     """Nobody makes an interface on a foreign tunnel end."""
-    foreign = np.array([*(not each.managed for each in hosts), False], np.bool_)
-    for endpoint in np.flatnonzero(foreign[host]).tolist():
+    foreign = [each for each in np.unique(host[host >= 0]).tolist() if not hosts[each].managed]
+    for endpoint in np.flatnonzero(np.isin(host, foreign)).tolist():
         if columns.attachments[int(columns.attachment[endpoint])] != Attachment():
             message = (
                 f"host {hosts[host[endpoint]].name} is foreign (managed: false), and nobody "

@@ -104,7 +104,10 @@ def _kinds(context: Context, limits: Limits) -> Iterator[Refusal]:
     if context.before is None or context.after is None:
         return
     for kind, names in sorted(context.before.items()):
-        gone = sorted(names - context.after.get(kind, frozenset()))
+        now = context.after.get(kind, frozenset())
+        if now is names:
+            continue
+        gone = sorted(names - now)
         if limits.exceeded(len(gone), len(names)):
             shown = ", ".join(gone[:3]) + (", ..." if len(gone) > 3 else "")
             yield Refusal(
