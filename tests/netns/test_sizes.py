@@ -1,20 +1,32 @@
 """Packets of every size, through real stacks: path MTU discovery, fragments, jumbo frames."""
 
+import fcntl
+import os
 import re
+import select
+import struct
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
 
 from reconciler.abi.generated import Wire
+from reconciler.datapath.netlink import inside
 from reconciler.lab.transfer import transfer
+from reconciler.model.mac import ROUTER_MAC, format_mac
 from tests.netns.conftest import Cloud, endpoint, host, temporary_lab, tenant
 
 MTU = 1500 - Wire.OVERHEAD
 HEADERS = {4: 28, 6: 48}  # of a ping: IP and ICMP
 GATEWAYS = {4: "10.0.1.1", 6: "2001:db8:1::1"}
+GUEST_MAC = "02:00:00:00:00:aa"
 VERSIONS = pytest.mark.parametrize("version", [4, 6])
 ELSEWHERE = pytest.mark.parametrize("target", ["red.l2", "red.l3"], ids=["elsewhere", "same host"])
 
@@ -35,6 +47,8 @@ FILES = {
             existing("vast", 22, "bravo"),
             endpoint("red", "l2", "left", 12, "bravo"),
             endpoint("red", "l3", "left", 13, "alpha"),
+            endpoint("red", "guest", "left", 23, "alpha")
+            + f"  mac: {GUEST_MAC}\n  attach: {{tap: {{name: tap-guest}}}}\n",
         ]
     ),
 }
@@ -97,6 +111,46 @@ def test_tcp_between_ends_that_both_expect_too_much_carries_every_byte(
         done = transfer(one.netns, other.netns, other.address(version), 4 << 20)
         assert not done.error
     assert cloud.reasons("alpha")["answered_too_big"] > before
+
+
+@VERSIONS
+def test_a_guest_that_sized_its_own_card_hears_it_through_its_tap(
+    cloud: Cloud, version: int
+) -> None:
+    own, other = {4: ("10.0.1.23", "10.0.1.12"), 6: ("2001:db8:1::23", "2001:db8:1::12")}[version]
+    ether = Ether(src=GUEST_MAC, dst=format_mac(ROUTER_MAC))
+    packet = (
+        IP(src=own, dst=other, flags="DF") if version == 4 else IPv6(src=own, dst=other)
+    ) / UDP()
+    packet /= Raw(bytes(1500 - len(packet)))
+    with opened_tap(cloud.lab.places.host_netns("alpha"), "tap-guest") as tap:
+        os.write(tap, bytes(ether / packet))
+        heard = Ether(read_frame(tap, lambda frame: frame[6:12] == ROUTER_MAC))
+    assert heard[IP if version == 4 else IPv6].src == GATEWAYS[version]
+    said = heard[ICMP].nexthopmtu if version == 4 else heard[ICMPv6PacketTooBig].mtu
+    assert said == MTU
+
+
+@contextmanager
+def opened_tap(netns: Path, name: str) -> Iterator[int]:
+    """A tap as a virtual machine opens it."""
+    request = struct.pack("16sH22x", name.encode(), 0x1002)  # IFF_TAP, IFF_NO_PI
+    tap = inside(netns, lambda: os.open("/dev/net/tun", os.O_RDWR))
+    try:
+        inside(netns, lambda: fcntl.ioctl(tap, 0x400454CA, request))  # TUNSETIFF
+        yield tap
+    finally:
+        os.close(tap)
+
+
+def read_frame(tap: int, wanted: Callable[[bytes], bool]) -> bytes:
+    """The first frame that is wanted."""
+    limit = time.monotonic() + 5
+    while select.select([tap], [], [], max(0, limit - time.monotonic()))[0]:
+        frame = os.read(tap, 1 << 16)
+        if wanted(frame):
+            return frame
+    raise AssertionError("the guest hears nothing")
 
 
 @pytest.mark.parametrize("source", ["red.l3", "red.l2"])
