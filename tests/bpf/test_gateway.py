@@ -96,6 +96,15 @@ def test_it_answers_nothing_else(sender: World, packet: Packet) -> None:
     assert (got.action, got.reason) == (Xdp.DROP, Reason.DROP_NO_ENDPOINT)
 
 
+@pytest.mark.parametrize("me", [ME, ME6])
+def test_it_answers_an_echo_of_several_buffers(sender: World, me: str) -> None:
+    load = Raw(bytes(range(250)) * 34)
+    got = run(sender, ping(me, GATEWAY6 if ":" in me else GATEWAY) / load)
+    assert got.reason == Reason.ANSWERED
+    assert_right(Ether(got.frame))
+    assert got.frame.endswith(bytes(load))
+
+
 def test_an_endpoint_cannot_send_as_the_gateway(sender: World) -> None:
     assert run(sender, ping(GATEWAY, ME)).reason == Reason.DROP_SPOOFED_ADDRESS
 
