@@ -94,7 +94,7 @@ class Repository:
             unborn = name == "HEAD" and repository.head_is_unborn
             if unborn or name not in repository.references:
                 raise SourceError(_no_branch(repository, branch, self._address), again=True)
-            return _commit(repository, name, self._address)
+            return _head(repository, name, self._address)
 
     def merge_base(self, one: str, other: str) -> str:
         """The commit that both came from, ids as `resolve` returned them."""
@@ -151,6 +151,9 @@ class Repository:
             repository = _open(str(path), self._address)
         try:
             yield repository
+        except pygit2.GitError as error:  # a damaged ref or object, or one that is being written
+            message = f"{self._address} cannot be read ({error}); repair it, or push again"
+            raise SourceError(message, again=True) from error
         finally:
             repository.free()
 
@@ -187,6 +190,15 @@ def _commit(repository: pygit2.Repository, revision: str, address: Address) -> s
         else:
             message = f"{address} has no commit `{revision}`; name a commit, branch or tag of it"
         raise SourceError(message, again=False) from error
+
+
+def _head(repository: pygit2.Repository, name: str, address: Address) -> str:
+    """The commit of a ref that is there; a push may bring what it lacks."""
+    try:
+        return str(repository.lookup_reference(name).peel(pygit2.Commit).id)
+    except (KeyError, ValueError, pygit2.GitError) as error:
+        message = f"{address}: {name} leads to no commit ({error}); push one there again"
+        raise SourceError(message, again=True) from error
 
 
 def _no_branch(repository: pygit2.Repository, branch: str, address: Address) -> str:

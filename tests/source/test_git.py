@@ -250,3 +250,48 @@ def test_a_commit_by_another_library_is_the_same_to_us(tmp_path: Path) -> None:
     made.index.write()
     oid = made.create_commit("HEAD", WHO, WHO, "x", made.index.write_tree(), [])
     assert opened(tmp_path).resolve() == str(oid)
+
+
+def found_or_again(repository: Repository) -> str | bool:
+    """The newest commit, or whether it is worth trying again."""
+    try:
+        return repository.resolve()
+    except SourceError as error:
+        return error.again
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (".git/refs/heads/main", "garbage"),
+        (".git/refs/heads/main", ""),
+        (".git/refs/heads/main", "0123456789" * 4 + "\n"),
+        (".git/HEAD", "garbage"),
+        (".git/packed-refs", "garbage"),
+        (".git/config", "[garbage"),
+    ],
+)
+def test_a_damaged_repository_may_be_repaired_and_is_no_crash(
+    work: Path, file: str, text: str
+) -> None:
+    repository = opened(work)
+    commit = repository.resolve()
+    path = work / file
+    before = path.read_text() if path.exists() else None
+    path.write_text(text)
+    assert found_or_again(repository) in (commit, True)  # what does not matter may be damaged
+    if before is None:
+        path.unlink()
+    else:
+        path.write_text(before)
+    assert repository.resolve() == commit
+
+
+def test_a_repository_without_its_objects_is_no_crash(work: Path) -> None:
+    repository = opened(work)
+    commit = repository.resolve()
+    shutil.rmtree(work / ".git" / "objects")
+    (work / ".git" / "objects").mkdir()
+    for attempt in (repository.resolve, lambda: repository.snapshot(commit)):
+        with pytest.raises(SourceError):
+            attempt()
