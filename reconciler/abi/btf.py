@@ -132,7 +132,17 @@ class Reader:
 
     def __init__(self, elf: bytes) -> None:
         """Parse the object's BTF and its declaration tags."""
-        self.btf = Btf(elf_section(elf, ".BTF"))
+        self._take(elf_section(elf, ".BTF"))
+
+    @classmethod
+    def of_btf(cls, data: bytes) -> Reader:
+        """The same of bare BTF, as the kernel keeps it with a map."""
+        reader = cls.__new__(cls)
+        reader._take(data)
+        return reader
+
+    def _take(self, data: bytes) -> None:
+        self.btf = Btf(data)
         self.facts: dict[int, set[int]] = {}
         self.owners: dict[int, str] = {}
         for target, member, text in self.btf.tags():
@@ -160,6 +170,16 @@ class Reader:
                 continue
             found[variable.name] = self._map(variable, self.owners[number])
         return found
+
+    def map(self, name: str) -> MapSpec | None:
+        """One map; None if it is not there, or means something that this release does not know."""
+        number = self.btf.named(VAR).get(name, 0)
+        if number not in self.owners:
+            return None
+        try:
+            return self._map(self.btf.types[number], self.owners[number])
+        except (LayoutError, ValueError, KeyError):  # a kind, tag or column of another release
+            return None
 
     def _map(self, variable: Type, owner: str) -> MapSpec:
         members = {name: ref for name, ref, _ in self.btf.resolve(variable.ref).members}
