@@ -287,6 +287,7 @@ struct constants {
 	enum limit limits[0];
 	enum wire wires[0];
 	enum stage stages[0];
+	enum reason reasons[0];
 	enum option_flag option_flags[0];
 	enum endpoint_flag endpoint_flags[0];
 	enum host_flag host_flags[0];

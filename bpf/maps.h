@@ -148,7 +148,7 @@ struct {
 /* Packets and bytes of each verdict. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__type(key, enum reason);
+	__type(key, __u32); /* enum reason: the kernel keeps the layout of arrays with keys of integers only */
 	__type(value, struct count);
 	__uint(max_entries, REASON_COUNT);
 } reasons SEC(".maps") __data_plane;

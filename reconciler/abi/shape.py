@@ -14,7 +14,7 @@ import numpy as np
 from reconciler.abi.spec import MapSpec, Ownership, Record
 
 UNKNOWN = "?"  # the name of the only column where the kernel has no layout that we understand
-LEARNED = (Ownership.DATA_PLANE, Ownership.COLLECTED)  # what only the data plane knows
+LEARNED = (Ownership.DATA_PLANE, Ownership.COLLECTED, Ownership.SHARED)  # by programs, not commits
 
 
 @dataclass(frozen=True, slots=True, order=True)

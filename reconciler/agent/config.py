@@ -62,6 +62,7 @@ class Config:
     ca: Path | None
     token: Path | None
     limits: Limits
+    capacities: Mapping[str, int]
 
     @property
     def git_source(self) -> GitSource:
@@ -117,7 +118,11 @@ def configure(settings: Mapping[str, Any], *, repository: bool = True) -> Config
 
     host = HostName(given["host"])
     guards = value("guards")
-    limits = Limits(guards.get("percent", Limits().percent), guards.get("least", Limits().least))
+    limits = Limits(
+        guards.get("percent", Limits().percent),
+        guards.get("least", Limits().least),
+        upgrades=value("upgrade") == "automatic",
+    )
     return Config(
         host=host,
         repository=url,
@@ -139,6 +144,7 @@ def configure(settings: Mapping[str, Any], *, repository: bool = True) -> Config
         ca=path("ca"),
         token=path("token"),
         limits=limits,
+        capacities=value("capacities"),
     )
 
 

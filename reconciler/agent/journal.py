@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from reconciler.abi.generated import MAPS
+from reconciler.abi.shape import Shape
 from reconciler.abi.table import Table, join, raw
 from reconciler.agent.good import LastGood
 from reconciler.compile import serial
@@ -95,9 +96,10 @@ def _tables(old: HostState, new: HostState) -> dict[str, Any]:
 
 def _items(changes: Iterable[ItemChange]) -> dict[str, Any]:
     changes = tuple(changes)
+    new = (each.new for each in changes if each.new is not None)
     return {
         "gone": [item_name(each.item) for each in changes if each.new is None],
-        "put": [serial.show_item(each.new) for each in changes if each.new is not None],
+        "put": [serial.show_item(each) for each in new if not isinstance(each, Shape)],
     }
 
 

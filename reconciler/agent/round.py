@@ -30,7 +30,7 @@ from reconciler.datapath.errors import HostError, TransientError
 from reconciler.datapath.protocol import Datapath
 from reconciler.plan import lines, render
 from reconciler.plan.diff import diff
-from reconciler.plan.guards import Limits
+from reconciler.plan.guards import ANY_UPGRADE, Limits
 from reconciler.plan.plan import Plan
 from reconciler.source.git import SourceError
 
@@ -39,7 +39,10 @@ PASSES = 6  # an interface makes facts, a fact makes rows; two are usual, the re
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a round is to do besides looking: `force` is the digest of a refused plan to apply."""
+    """What a round is to do besides looking.
+
+    `force` is the digest of a refused plan to apply, or ANY_UPGRADE.
+    """
 
     force: str = ""
     trouble: str = ""  # why the remote could not be asked
@@ -173,7 +176,8 @@ class Rounds:
         done = self._enforce(wanted, None, replace(ask, force=""), phases)
         if isinstance(done, Enforced):
             return done
-        # Only what cannot be forced is left: a map that is too small for what was good once.
+        # Only what cannot be forced is left: a map that is too small for what was good once, or an
+        # upgrade that has to be asked for.
         error = "; ".join(each.message for each in done.refusals)
         return Enforced(good.revision, Result.FAILED, error=error, hopeless=True)
 
@@ -227,7 +231,8 @@ class Rounds:
                 work.saw(plan, proposal.bound.state)
                 self._settle(wanted, proposal)
                 return work.ended(Result.CONVERGED)
-            force = None  # what was allowed at the first pass is carried through
+            if force != ANY_UPGRADE:
+                force = None  # what was allowed at the first pass is carried through
             known = Known.after(proposal) if known is not None else None
         return work.ended(Result.PARTLY, f"something still differs after {PASSES} passes")
 
@@ -238,7 +243,7 @@ class Rounds:
 
     def _remember_force(self, plan: Plan) -> None:
         """Before the first write, so that the next run completes one that is killed."""
-        if plan.forced and self._forced != plan.commit:
+        if any(each.forceable for each in plan.forced) and self._forced != plan.commit:
             try:
                 self._store.force(plan.commit)
             except OSError as error:
@@ -292,7 +297,8 @@ def _of_commits(wakes: tuple[str, ...], ask: Ask) -> bool:
 
 def _stale(plan: Plan, ask: Ask) -> bool:
     """Whether somebody meant another plan than this one."""
-    return bool(ask.force) and not plan.empty and plan.digest != ask.force
+    named = ask.force not in ("", ANY_UPGRADE)
+    return named and not plan.empty and plan.digest != ask.force
 
 
 def _makes_facts(plan: Plan) -> bool:
@@ -301,7 +307,8 @@ def _makes_facts(plan: Plan) -> bool:
     Otherwise it has converged: what was written was read back by the datapath, and all else was
     read in this round.
     """
-    return bool(plan.diff.interfaces or plan.diff.links or plan.diff.programs)
+    diff = plan.diff
+    return bool(diff.interfaces or diff.links or diff.programs or diff.maps)
 
 
 def _reasons(plan: Plan) -> str:

@@ -38,29 +38,41 @@ EXITS = {
 @click.option(
     "--force", default="", metavar="DIGEST", help="Apply the refused plan of this digest."
 )
+@click.option(
+    "--upgrade",
+    is_flag=True,
+    help="Make maps anew that another release or other capacities left, whatever is lost.",
+)
 @output_option("text", "json")
 def command(
     here: Here,
     origin: Path | None,
     force: str,
+    upgrade: bool,
     output: str,
 ) -> Exit:
     """Write what differs on this host.
 
     Applies the newest commit, through the host's agent if one runs. A plan that a guard refuses is
-    applied only if --force names its digest, and the plan is still that one.
+    applied only if --force names its digest, and the plan is still that one. An upgrade of the
+    datapath that has to be asked for (GRD1007) is asked for by --upgrade.
 
     \b
     Example:
       reconciler apply --config /etc/reconciler/edge-1.yaml
       reconciler apply --host edge-1 --from edge-1.json
       reconciler apply --host edge-1 --force 0123456789abcdef
+      reconciler apply --upgrade
     """
+    from reconciler.plan.guards import ANY_UPGRADE
+
+    if force and upgrade:
+        raise click.UsageError("--force names one plan, --upgrade allows any upgrade; say one")
     state = _read_state(origin) if origin else None
     config = here.configuration(repository=False, host=state.host if state else "")
     if state and state.host != config.host:
         raise Failure(f"{origin}: is the state of host {state.host}, this is host {config.host}")
-    done = _apply(config, state, force)
+    done = _apply(config, state, ANY_UPGRADE if upgrade else force)
     if output == "json":
         emit_json(done)
     else:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.common import note
 from reconciler.cli.exits import Failure
 
 if TYPE_CHECKING:
@@ -118,14 +119,17 @@ def absolute(repo: str) -> str:
     return str(Path(repo).absolute()) if Path(repo).exists() else repo
 
 
-def last_good(config: Config) -> LastGood | None:
-    """What the host remembers; Failure if it cannot be read."""
+def last_good(config: Config, *, needed: bool = True) -> LastGood | None:
+    """What the host remembers; if it cannot be read, Failure, or a note where it is not needed."""
     from reconciler.agent.store import Store, StoreError
 
     try:
         return Store(config.state_dir).load()
     except StoreError as error:
-        raise Failure(str(error)) from None
+        if needed:
+            raise Failure(str(error)) from None
+        note(str(error))
+        return None
 
 
 def open_datapath(config: Config) -> Datapath:
@@ -133,7 +137,9 @@ def open_datapath(config: Config) -> Datapath:
     from reconciler.datapath.kernel import KernelConfig, KernelDatapath
 
     need_root()
-    places = KernelConfig(config.bpffs, config.netns_dir, config.create_netns)
+    places = KernelConfig(
+        config.bpffs, config.netns_dir, config.create_netns, capacities=config.capacities
+    )
     return KernelDatapath(config.host, places)
 
 

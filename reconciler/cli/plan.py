@@ -86,7 +86,8 @@ def _plan(config: Config, wanted: Wanted) -> Plan:
     datapath = open_reader(config)
     phases = Phases(SystemClock())
     with host_errors(config.host), progress("reading the maps"):
-        return propose(wanted, last_good(config), datapath, config.limits, phases).plan
+        good = last_good(config, needed=False)
+        return propose(wanted, good, datapath, config.limits, phases).plan
 
 
 def show_plan(plan: Plan, output: str) -> None:

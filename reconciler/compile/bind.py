@@ -112,6 +112,7 @@ def bind(state: HostState, facts: Facts, before: Bound | None = None) -> Bound:
         ),
         links=tuple(link for link in state.links if link.interface not in absent),
         interfaces=tuple(_sized(state.interfaces, absent, facts)),
+        maps=facts.maps,
     )
     everything = {each for table in waits.values() for each in table}
     return Bound(filled, tuple(sorted(everything)), state, facts, waits, slots)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
+from reconciler.abi.shape import Shape
 from reconciler.compile.state import HostState
 
 
@@ -38,6 +39,7 @@ class Facts:
     counter_slots: Mapping[str, int] = field(default_factory=dict)  # by "namespace/name"
     unready: Mapping[str, str] = field(default_factory=dict)  # interface name -> what it waits for
     objects: Mapping[str, str] = field(default_factory=dict)  # program name -> digest of its object
+    maps: tuple[Shape, ...] = ()  # by name: this release's layouts, with this host's capacities
 
 
 @dataclass(frozen=True, slots=True, eq=False)

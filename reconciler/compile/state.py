@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NewType
 
 from reconciler.abi.generated import MAPS
+from reconciler.abi.shape import Shape
 from reconciler.abi.spec import Ownership
 from reconciler.abi.table import Table
 
@@ -94,7 +95,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """Everything a host holds. `tables` has one Table per owned map, by name, also empty ones."""
+    """Everything a host holds. `tables` has one Table per owned map, by name, also empty ones.
+
+    `maps`, of every map, are facts: the release's layouts, with this host's capacities.
+    """
 
     host: HostName
     tables: Mapping[str, Table]
@@ -103,6 +107,7 @@ class HostState:
     interfaces: tuple[Interface, ...] = ()
     # "Endpoint shop/web-1", indexed by Table.origins; like those in no comparison
     origins: tuple[str, ...] = field(default=(), compare=False)
+    maps: tuple[Shape, ...] = ()
 
     @classmethod
     def empty(cls, host: HostName) -> HostState:

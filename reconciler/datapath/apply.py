@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from reconciler.abi.shape import Shape
 from reconciler.abi.spec import MapSpec
 from reconciler.abi.table import Table
 from reconciler.compile.state import Interface, Link, Program
@@ -20,7 +21,7 @@ from reconciler.plan.diff import Change, Counts, Item, item_name
 from reconciler.plan.plan import Plan
 from reconciler.plan.steps import ItemStep, RowStep, Step
 
-_KINDS = {Program: "program", Link: "link", Interface: "interface"}
+_KINDS = {Program: "program", Link: "link", Interface: "interface", Shape: "map"}
 _PASSING = (errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOMEM)
 
 
@@ -40,7 +41,7 @@ class Target(Protocol):
         ...
 
     def put(self, item: Item) -> str:
-        """Make a program, link or interface as wanted; what an operator should hear, or ''."""
+        """Make a program, link, interface or map as wanted; what an operator should hear, or ''."""
         ...
 
     def drop(self, item: Item) -> None:
@@ -134,6 +135,8 @@ def _item(step: ItemStep, target: Target, progress: Progress) -> None:
         progress.fail(name, str(error), again=isinstance(error, TransientError))
         if isinstance(step.new, Interface):
             progress.missing.add(step.new.name)
+        # Rows are in maps that nobody uses, and what follows counts on them.
+        progress.broken |= isinstance(step.new, Shape)
         return
     progress.count(f"{kind}s", step.change, 1)
 

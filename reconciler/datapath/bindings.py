@@ -94,7 +94,19 @@ class MapInfo(ct.Structure):
         ("max_entries", ct.c_uint32),
         ("map_flags", ct.c_uint32),
         ("name", ct.c_char * 16),
+        ("ifindex", ct.c_uint32),
+        ("vmlinux_value_type", ct.c_uint32),
+        ("netns_dev", ct.c_uint64),
+        ("netns_ino", ct.c_uint64),
+        ("btf_id", ct.c_uint32),
+        ("key_type", ct.c_uint32),
+        ("value_type", ct.c_uint32),
+        ("padding", ct.c_uint32),
     )
+
+
+class BtfInfo(ct.Structure):
+    _fields_ = (("data", ct.c_uint64), ("size", ct.c_uint32), ("id", ct.c_uint32))
 
 
 class ProgramInfo(ct.Structure):
@@ -170,9 +182,12 @@ link_detach = _function("bpf_link_detach", _int, _int)
 tracepoint_open = _function("bpf_raw_tracepoint_open", _int, _text, _int)
 program_by_id = _function("bpf_prog_get_fd_by_id", _int, _u32)
 map_by_id = _function("bpf_map_get_fd_by_id", _int, _u32)
+btf_by_id = _function("bpf_btf_get_fd_by_id", _int, _u32)
 test_run = _function("bpf_prog_test_run_opts", _int, _int, _at)
 cpus = _function("libbpf_num_possible_cpus", _int)
 strerror = _function("libbpf_strerror", _int, _int, _at, ct.c_size_t)
 set_print = _function("libbpf_set_print", _at, _at)
+syscall = ct.CDLL(None).syscall
+syscall.restype, syscall.argtypes = ct.c_long, (ct.c_long, _int, _int, _int)
 vsnprintf = ct.CDLL(None).vsnprintf
 vsnprintf.restype, vsnprintf.argtypes = _int, (_at, ct.c_size_t, _at, _at)

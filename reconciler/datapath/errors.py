@@ -3,8 +3,8 @@
 HostError                this host needs an operator
 ├── BpfError             a bpf(2) command failed                             libbpf.py
 ├── NoBpffsError         no file system to pin in                            pins.py
-├── MapMismatchError     what is pinned is not what the ABI says             maps.py
 ├── CapacityError        a map is too small for a plan                       apply.py
+├── NoMemoryError        there is not memory enough for new maps             room.py
 ├── ObjectError          a compiled object is missing, or not ours           objects.py
 ├── NetlinkRefusedError  the kernel refused a request for good               netlink.py
 ├── ForeignInterfaceError  an interface of our name is somebody else's       devices.py

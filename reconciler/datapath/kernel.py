@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from reconciler.abi.digest import Known
 from reconciler.abi.generated import MAPS, HostFlag, Reason
+from reconciler.abi.shape import Shape
 from reconciler.abi.table import Table
 from reconciler.compile.facts import Device, Facts, NextHop, Seen
 from reconciler.compile.programs import DROPS, TRANSIT
 from reconciler.compile.state import OWNED_MAPS, HostName, HostState, Interface, Link, Program
 from reconciler.datapath import maps as kernel_maps
+from reconciler.datapath import room, slots, tables
 from reconciler.datapath import rtnetlink as rt
-from reconciler.datapath import slots, tables
 from reconciler.datapath.apply import (
     Progress,
     carry_out,
@@ -32,10 +33,10 @@ from reconciler.datapath.apply import (
 )
 from reconciler.datapath.devices import Devices
 from reconciler.datapath.drops import lost
-from reconciler.datapath.errors import TransientError
+from reconciler.datapath.errors import HostError, TransientError
 from reconciler.datapath.hops import Way, next_hops
 from reconciler.datapath.links import Links, fallbacks
-from reconciler.datapath.maps import Maps
+from reconciler.datapath.maps import Layouts, Maps
 from reconciler.datapath.netlink import NetDevice, attempting, net_device, net_devices
 from reconciler.datapath.objects import Objects
 from reconciler.datapath.pins import Pins
@@ -49,6 +50,7 @@ from reconciler.datapath.protocol import (
     Traffic,
     never,
 )
+from reconciler.datapath.sets import Sets
 from reconciler.datapath.target import KernelTarget
 from reconciler.datapath.tracepoints import Tracepoints
 from reconciler.datapath.verify import as_written, check_items
@@ -81,8 +83,13 @@ class KernelDatapath:
         self._tracepoints = Tracepoints(self._pins)
         self._devices = Devices(host, self._pins, self._config.netns, self._config.create_netns)
         self._objects = Objects(self._config.object_path)
-        self._known: dict[str, Table] = {}  # live tables, without origins
-        self._hashed: dict[str, Known] = {}  # the same, once they are read again
+        self._layouts, self._wanted = Layouts(), kernel_maps.wanted(self._config.capacities)
+        self._sets = Sets(
+            self._pins, self._links, self._objects, self._layouts, self._config.capacities
+        )
+        # Live tables as they are laid out, without origins; and the same, once they are read again.
+        self._known: dict[str, Table] = {}
+        self._hashed: dict[str, Known] = {}
         self._macs: dict[Way, bytes] = {}  # of next hops
 
     def facts(self, desired: HostState, seen: Seen | None = None) -> Facts:
@@ -104,6 +111,7 @@ class KernelDatapath:
             ),
             unready=self._devices.unready(desired.interfaces, found),
             objects={each.name: self._objects.digest(each.name) for each in desired.programs},
+            maps=self._wanted,
         )
 
     def _facts_since(self, desired: HostState, seen: Seen) -> Facts:
@@ -126,6 +134,7 @@ class KernelDatapath:
             counter_slots=slots.kept_counters(desired, before.counter_slots, counters),
             unready=self._devices.unready(new, found),
             objects={each.name: self._objects.digest(each.name) for each in desired.programs},
+            maps=self._wanted,
         )
 
     def read(self) -> HostState:
@@ -133,12 +142,14 @@ class KernelDatapath:
         found = self._net_devices()
         with self._maps() as maps:
             live = {name: self._read_table(name, maps) for name in OWNED_MAPS}
+            shapes = self._shapes(maps)
         return HostState(
             self._host,
             live,
             self._programs(),
             self._links.read(found),
             self._devices.read(found),
+            maps=shapes,
         )
 
     def glance(self, known: HostState, interfaces: Set[str]) -> HostState:
@@ -155,27 +166,30 @@ class KernelDatapath:
         )
 
     def apply(self, plan: Plan, stopping: Stopping = never) -> Report:
-        """See Datapath. MapMismatchError, CapacityError: before anything is written."""
+        """See Datapath. CapacityError, NoMemoryError: before anything is written."""
         if plan.refused:
             raise ValueError("a refused plan is not carried out")
-        with self._maps() as maps:
+        with self._maps() as live:
             check_capacity(plan, self._host, {name: self._capacity(name) for name in MAPS})
+            anew = _needs_a_set(plan)
+            if anew:
+                self._check_room(plan, live)
             self._pins.prepare()
-            elfs = map(self._objects.elf, (TRANSIT, DROPS))
-            kernel_maps.create_missing(self._pins, maps, elfs, self._config.capacities)
+            self._sets.finish()
             if any(isinstance(each, ItemStep) for each in plan.steps):
                 found = self._net_devices()
                 self._links.tidy(found)
                 self._devices.tidy(found)
-            self._reset_counters(plan, maps)
+            self._reset_counters(plan, live)
+            maps, take_effect = self._begin(plan, live) if anew else (live, _nothing)
             target = KernelTarget(
-                maps, self._links, self._tracepoints, self._devices, self._objects
+                maps, self._pins, self._links, self._tracepoints, self._devices, take_effect
             )
             progress = carry_out(plan, target, stopping)
             later = target.finish(plan, progress)
             try:
                 self._verify(plan, maps, progress, later)
-                if "hosts" in plan.diff.tables:
+                if "hosts" in plan.diff.tables and not progress.broken:
                     self._collect(maps)
             except TransientError as error:  # what was written stays in the report
                 progress.fail("reading back", str(error), again=True)
@@ -186,13 +200,12 @@ class KernelDatapath:
         found = self._net_devices()
         owners = self._devices.owners(found)
         with self._maps() as maps:
-            if not maps:
+            if not {"reasons", "counters"} <= maps.keys():
                 return Traffic({}, {})
             dropped = self._lost(maps, found, owners)
             endpoints = self._last_known("endpoints", maps)
             reasons, counters = (
-                tables.read_sums(maps[name], MAPS[name], self._capacity(name))
-                for name in ("reasons", "counters")
+                self._sets.sums(name, maps[name]) for name in ("reasons", "counters")
             )
         shown = {
             each.name.lower(): Count(int(row["packets"]), int(row["bytes"]))
@@ -202,10 +215,7 @@ class KernelDatapath:
         taken = slots.counters_in_use(endpoints, owners)
         return Traffic(
             shown,
-            {
-                endpoint: EndpointTraffic(*(int(each) for each in counters[slot]))
-                for endpoint, slot in sorted(taken.items())
-            },
+            {endpoint: _traffic(counters[slot]) for endpoint, slot in sorted(taken.items())},
             dropped,
             "; ".join(each.fallback for each in self._tracepoints.programs() if each.fallback),
             fallbacks(self._links.read(found)),
@@ -232,13 +242,16 @@ class KernelDatapath:
         """What the kernel dropped; nothing where another release made the maps."""
         if "drops" not in maps:
             return ()
-        rows = tables.scan(maps["drops"], MAPS["drops"], self._capacity("drops"))
+        spec = maps["drops"].spec
+        if spec is None:
+            return ()
+        rows = tables.scan(maps["drops"].fd, spec, spec.capacity)
         return lost(*rows, {each.ifindex: name for name, each in found.items()}, owners)
 
     @contextmanager
     def _maps(self) -> Iterator[Maps]:
-        """The pinned maps, compared with the ABI, for one call."""
-        opened = kernel_maps.open_pinned(self._pins, self._host, self._config.capacities)
+        """The pinned maps, for one call."""
+        opened = kernel_maps.open_pinned(self._pins, self._layouts)
         try:
             yield opened
         finally:
@@ -247,24 +260,88 @@ class KernelDatapath:
     def _capacity(self, name: str) -> int:
         return kernel_maps.capacity(MAPS[name], self._config.capacities)
 
+    def _shapes(self, maps: Maps) -> tuple[Shape, ...]:
+        behind = self._sets.behind(maps)
+        return tuple(
+            replace(each.shape, behind=name in behind) for name, each in sorted(maps.items())
+        )
+
+    def _check_room(self, plan: Plan, live: Maps) -> None:
+        """Memory is checked before the first write."""
+        kept, tables_of = self._sets.kept(live), plan.diff.tables
+        needed = 0
+        for name in MAPS.keys() - kept.keys():
+            changed = tables_of.get(name)
+            rows = len(changed.desired) + len(changed.deletes) if changed else 0
+            if changed is None and name in OWNED_MAPS:
+                rows = len(self._last_known(name, live))
+            needed += room.size(MAPS[name], self._capacity(name), rows)
+        room.check(self._host, needed)
+
+    def _begin(self, plan: Plan, live: Maps) -> tuple[Maps, Callable[[Item], str]]:
+        """The maps of a new set, and what loads its programs and puts it in force, once.
+
+        That says of an item what an operator should hear, as Target.put does.
+        """
+        wanted = {each.name: each for each in self._programs()}
+        for change in plan.diff.programs:
+            wanted.pop(change.item.name if isinstance(change.item, Program) else "", None)
+            if isinstance(change.new, Program):
+                wanted[change.new.name] = change.new
+        counting = wanted.pop(DROPS, None)
+        elfs = [self._objects.elf(TRANSIT), self._objects.elf(DROPS)]
+        beside, maps = self._sets.begin(live, elfs, lambda name: self._last_known(name, live))
+        for name in maps.keys() & live.keys():
+            if maps[name] is not live[name]:
+                self._known.pop(name, None)
+        outcome: list[HostError] = []
+        done: list[bool] = []
+        notes: dict[str, str] = {}
+
+        def count_drops() -> None:
+            if counting is not None:
+                fds = kernel_maps.descriptors(maps)
+                notes[DROPS] = self._tracepoints.put(counting, self._objects.elf(DROPS), fds)
+
+        def take_effect(item: Item) -> str:
+            if not outcome and not done:
+                try:
+                    self._sets.complete(beside, live, maps, wanted.values(), count_drops)
+                    done.append(True)
+                except HostError as error:
+                    outcome.append(error)
+            if outcome:
+                raise outcome[0]
+            return notes.get(item.name, "") if isinstance(item, Program) else ""
+
+        return maps, take_effect
+
     def _read_table(self, name: str, maps: Maps) -> Table:
-        spec = MAPS[name]
-        if name not in maps:
+        """A table in today's layout; without rows where the kernel's cannot be understood."""
+        opened = maps.get(name)
+        if opened is None or opened.spec is None:
             self._known.pop(name, None)
-            return Table.empty(spec)
+            return Table.empty(MAPS[name])
+        spec = MAPS[name] if opened.today else opened.spec
         before, known = self._known.get(name), self._hashed.get(name)
+        if before is not None and before.spec != spec:
+            before = None
+        if known is not None and known.table.spec != spec:
+            known = None
         if before is not None and (known is None or known.table is not before):
             known = Known.of(before)
-        table = tables.read_table(maps[name], spec, self._capacity(name), known=known)
+        table = tables.read_table(opened.fd, spec, opened.info.capacity, known=known)
         if known is None or table is not known.table:
             known = Known.of(table)
         self._known[name], self._hashed[name] = table, known
-        return table
+        return table if opened.today else kernel_maps.converted_table(table, MAPS[name])
 
     def _last_known(self, name: str, maps: Maps) -> Table:
         """Nobody else writes our tables; and if somebody does, read() finds out."""
         known = self._known.get(name) if name in maps else None
-        return known if known is not None else self._read_table(name, maps)
+        if known is not None and known.spec == MAPS[name]:
+            return known
+        return self._read_table(name, maps)
 
     def _net_devices(self, names: Set[str] | None = None) -> dict[str, NetDevice]:
         """All, or those of these names that are there."""
@@ -290,7 +367,8 @@ class KernelDatapath:
         changed = plan.diff.tables.get("endpoints")
         if changed is not None:
             for slot in slots.fresh_counters(changed.desired, changed.live):
-                tables.zero_sums(maps["counters"], MAPS["counters"], slot)
+                if "counters" in maps:
+                    self._sets.zero("counters", maps["counters"], slot)
 
     def _verify(self, plan: Plan, maps: Maps, progress: Progress, later: set[str]) -> None:
         """Read back what was touched; after a table that failed, that is the next round's work."""
@@ -300,7 +378,7 @@ class KernelDatapath:
         rows = [each for each in plan.steps if isinstance(each, RowStep)]
         for name, changed in plan.diff.tables.items():
             steps = [each for each in rows if each.rows.spec.name == name]
-            if as_written(changed.desired, steps, maps[name], self._capacity(name)):
+            if as_written(changed.desired, steps, maps[name].fd, self._capacity(name)):
                 self._known[name] = _without_origins(changed.desired)
             else:
                 self._known.pop(name, None)
@@ -315,7 +393,12 @@ class KernelDatapath:
         ends = {each.item.name for each in steps if isinstance(each.item, Interface)}
         links = {each.item.interface for each in steps if isinstance(each.item, Link)}
         found = self._net_devices(ends | links)
+        shapes: tuple[Shape, ...] = ()
+        if any(isinstance(each.item, Shape) for each in steps):
+            with self._maps() as maps:
+                shapes = self._shapes(maps)
         return {
+            *shapes,
             *self._programs(),
             *self._links.read(found, links),
             *self._devices.read({name: each for name, each in found.items() if name in ends}),
@@ -324,12 +407,31 @@ class KernelDatapath:
     def _collect(self, maps: Maps) -> None:
         """Delete direct paths to hosts that are no more, or whose slot is another's now."""
         spec, hosts = MAPS["paths"], self._last_known("hosts", maps)
-        keys, values = tables.scan(maps["paths"], spec, self._capacity("paths"))
+        keys, values = tables.scan(maps["paths"].fd, spec, self._capacity("paths"))
         known = _pairs(hosts.keys["address"], hosts.values["slot"])
         stale = ~np.isin(_pairs(values["host"], values["host_slot"]), known)
         if stale.any():
-            tables.delete_rows(maps["paths"], spec, keys[stale])
-            tables.tell_written(maps["generations"])
+            tables.delete_rows(maps["paths"].fd, spec, keys[stale])
+            tables.tell_written(maps["generations"].fd)
+
+
+def _traffic(row: np.void) -> EndpointTraffic:
+    return EndpointTraffic(**{each.name: int(row[each.name]) for each in fields(EndpointTraffic)})
+
+
+def _nothing(_: Item) -> str:
+    """No set has to take effect."""
+    return ""
+
+
+def _needs_a_set(plan: Plan) -> bool:
+    """Whether programs are to be loaded or maps to be made; not to finish what was cut short."""
+    loads = any(each.new is not None for each in plan.diff.programs)
+    return loads or any(
+        isinstance(each.new, Shape)
+        and not (isinstance(each.old, Shape) and replace(each.old, behind=False) == each.new)
+        for each in plan.diff.maps
+    )
 
 
 def _devices(found: Mapping[str, NetDevice], wanted: Set[str]) -> dict[str, Device]:

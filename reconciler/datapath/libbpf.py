@@ -12,6 +12,7 @@ import ctypes as ct
 import errno
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -244,6 +245,7 @@ class MapInfo:
     capacity: int
     flags: int
     name: str
+    btf_id: int  # of the BTF it was made with; 0: none
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,9 +277,8 @@ def map_info(fd: Fd) -> MapInfo:
     """What the kernel says of a map."""
     got = _info(fd, c.MapInfo(), "map")
     name = got.name.decode()
-    return MapInfo(
-        got.id, got.type, got.key_size, got.value_size, got.max_entries, got.map_flags, name
-    )
+    sizes = got.key_size, got.value_size, got.max_entries
+    return MapInfo(got.id, got.type, *sizes, got.map_flags, name, got.btf_id)
 
 
 def program_info(fd: Fd) -> ProgramInfo:
@@ -303,6 +304,14 @@ def program_by_id(number: int) -> Fd:
 def map_by_id(number: int) -> Fd:
     """Open a map by its id."""
     return Fd(_checked(c.map_by_id(number), f"opening map {number}"))
+
+
+def btf(number: int) -> bytes:
+    """The BTF of this id, as the section .BTF of the object had it."""
+    with Fd(_checked(c.btf_by_id(number), f"opening BTF {number}")) as fd:
+        data = ct.create_string_buffer(_info(fd, c.BtfInfo(), "BTF").size)
+        _info(fd, c.BtfInfo(data=ct.addressof(data), size=len(data)), "BTF")
+    return data.raw
 
 
 def create_map(spec: MapSpec, capacity: int | None = None) -> Fd:
@@ -349,6 +358,21 @@ def update_link(link: Fd, program: Fd) -> None:
 def detach_link(link: Fd) -> None:
     """Detach now, whoever else holds the link."""
     _checked(c.link_detach(link.fileno()), "detaching a link")
+
+
+# membarrier(2) has no function in glibc: its number in the kernel's tables.
+_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
+
+
+def quiesce() -> None:
+    """Return once no program runs that was detached or replaced before the call.
+
+    MEMBARRIER_CMD_GLOBAL (1) is synchronize_rcu() (kernel/sched/membarrier.c), and programs run as
+    its readers. Where it is refused, as with nohz_full, a pause is all there is.
+    """
+    number = _MEMBARRIER.get(os.uname().machine)
+    if number is None or c.syscall(number, 1, 0, 0) != 0:
+        time.sleep(0.1)
 
 
 def lookup(fd: Fd, key: bytes, value_size: int) -> bytes | None:

@@ -87,16 +87,26 @@ class Links:
                 found.append(Link(each.name, program, mode, fallback))
         return tuple(found)
 
-    def put_program(self, program: Program, loaded: Fd) -> None:
-        """Take a program that was just loaded into use: on every link of the old one, at once."""
-        old, new = self._program_id(program.name), libbpf.program_info(loaded).id
-        for name in self._pins.names(Pinned.LINK):
-            with self._open(name) as link:
-                if old and libbpf.link_info(link).program_id == old:
-                    libbpf.update_link(link, loaded)
-        self._pins.put(Pinned.PROGRAM, program.name, loaded)
-        note = {"id": new, "digest": program.digest, "constants": program.constants.hex()}
-        self._pins.note(Noted.PROGRAM, program.name, note)
+    def keep_program(self, pins: Pins, program: Program, loaded: Fd) -> None:
+        """Pin a program that was just loaded, in a set that may not be in force yet."""
+        pins.put(Pinned.PROGRAM, program.name, loaded)
+        number = libbpf.program_info(loaded).id
+        note = {"id": number, "digest": program.digest, "constants": program.constants.hex()}
+        pins.note(Noted.PROGRAM, program.name, note)
+
+    def switch(self, before: Pins) -> None:
+        """Switch links from the programs of the set before to those of the set in force.
+
+        A link that refuses keeps its program, and is a difference from now on.
+        """
+        old = {_program_id(before, name): name for name in before.names(Pinned.PROGRAM)}
+        for each in self._pins.names(Pinned.LINK):
+            with self._open(each) as link:
+                name = old.get(libbpf.link_info(link).program_id, "")
+                program = self._pins.get(Pinned.PROGRAM, name) if name else None
+                if program is not None:
+                    with program, suppress(BpfError):
+                        libbpf.update_link(link, program)
 
     def remove_program(self, name: str) -> None:
         """Unpin a program; it runs on while a link has it."""
@@ -211,8 +221,12 @@ class Links:
         return libbpf.get(self._pins.path(Pinned.LINK, name))
 
     def _program_id(self, name: str) -> int:
-        program = self._pins.get(Pinned.PROGRAM, name)
-        if program is None:
-            return 0
-        with program:
-            return libbpf.program_info(program).id
+        return _program_id(self._pins, name)
+
+
+def _program_id(pins: Pins, name: str) -> int:
+    program = pins.get(Pinned.PROGRAM, name)
+    if program is None:
+        return 0
+    with program:
+        return libbpf.program_info(program).id

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconciler.abi.generated import MAPS, HostFlag
+from reconciler.abi.shape import Shape
 from reconciler.abi.table import Table, join
 from reconciler.compile.facts import Device, Facts, NextHop, Seen
 from reconciler.compile.programs import TRANSIT
@@ -43,7 +44,7 @@ from reconciler.plan.diff import Item, item_name, locate
 from reconciler.plan.plan import Plan
 
 _NOTHING = EndpointTraffic(0, 0, 0, 0)
-Kind = TypeVar("Kind", Program, Link, Interface)
+Kind = TypeVar("Kind", Program, Link, Interface, Shape)
 
 
 @dataclass(slots=True)
@@ -145,6 +146,7 @@ class MemoryDatapath:
                 each.name: reason for each in desired.interfaces if (reason := self._missing(each))
             },
             objects={each.name: around.objects.get(each.name, "") for each in desired.programs},
+            maps=tuple(Shape.of(MAPS[name], self._capacities[name]) for name in sorted(MAPS)),
         )
 
     def read(self) -> HostState:
@@ -197,6 +199,10 @@ class MemoryDatapath:
         self.counters.clear()
         self.reasons.clear()
         self.lost = ()
+
+    def resize(self, capacities: Mapping[str, int]) -> None:
+        """Another configuration says how many rows maps are to hold."""
+        self._capacities.update(capacities)
 
     def write(self, rows: Table) -> None:
         """See Target."""
@@ -282,6 +288,8 @@ class MemoryDatapath:
             self._state = replace(state, programs=changed(state.programs, item))
         elif isinstance(item, Link):
             self._state = replace(state, links=changed(state.links, item))
+        elif isinstance(item, Shape):
+            self._state = replace(state, maps=changed(state.maps, item))
         else:
             self._state = replace(state, interfaces=changed(state.interfaces, item))
 

@@ -62,6 +62,8 @@ class KernelProber:
             raise TransientError("map health: is not there yet")
         with fd:
             info = libbpf.map_info(fd)
+            if info.value_size != MAPS["health"].value.dtype.itemsize:
+                raise TransientError("map health: another release laid it out")
             self._id = info.id
             size = info.capacity * info.value_size
             self._memory = mmap.mmap(fd.fileno(), -(-size // mmap.PAGESIZE) * mmap.PAGESIZE)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from reconciler.abi.shape import Shape
 from reconciler.abi.table import Table
 from reconciler.compile.programs import DROPS
 from reconciler.compile.state import Interface, Link, Program
@@ -13,7 +16,7 @@ from reconciler.datapath.errors import HostError, TransientError
 from reconciler.datapath.links import Links
 from reconciler.datapath.maps import Maps
 from reconciler.datapath.netlink import attempting, net_device
-from reconciler.datapath.objects import Objects
+from reconciler.datapath.pins import Pinned, Pins
 from reconciler.datapath.tracepoints import Tracepoints
 from reconciler.plan.diff import Item
 from reconciler.plan.plan import Plan
@@ -25,33 +28,32 @@ class KernelTarget:
     def __init__(
         self,
         maps: Maps,
+        pins: Pins,
         links: Links,
         tracepoints: Tracepoints,
         devices: Devices,
-        objects: Objects,
+        take_effect: Callable[[Item], str],
     ) -> None:
-        self._maps, self._links, self._devices, self._objects = maps, links, devices, objects
+        """`maps` are of the set that `take_effect` puts in force, with all its programs."""
+        self._maps, self._pins, self._links, self._devices = maps, pins, links, devices
         self._tracepoints = tracepoints
+        self._take_effect = take_effect
         self._ends: list[Interface] = []  # whose inner end is to be seen to, when all else is done
 
     def write(self, rows: Table) -> None:
         """See Target."""
-        tables.write_rows(self._maps[rows.spec.name], rows.keys, rows.values)
-        tables.tell_written(self._maps["generations"])
+        tables.write_rows(self._maps[rows.spec.name].fd, rows.keys, rows.values)
+        tables.tell_written(self._maps["generations"].fd)
 
     def delete(self, rows: Table) -> None:
         """See Target."""
-        tables.delete_rows(self._maps[rows.spec.name], rows.spec, rows.keys)
-        tables.tell_written(self._maps["generations"])
+        tables.delete_rows(self._maps[rows.spec.name].fd, rows.spec, rows.keys)
+        tables.tell_written(self._maps["generations"].fd)
 
     def put(self, item: Item) -> str:
         """See Target."""
-        if isinstance(item, Program) and item.name == DROPS:
-            return self._tracepoints.put(item, self._objects.elf(DROPS), self._maps)
-        if isinstance(item, Program):
-            with self._objects.load(item.name, item.constants, self._maps) as loaded:
-                self._links.put_program(item, loaded)
-            return ""
+        if isinstance(item, Program | Shape):
+            return self._take_effect(item)
         if isinstance(item, Link):
             with attempting(f"interface {item.interface}"), rt.Socket() as route:
                 device = net_device(route, item.interface)
@@ -68,6 +70,9 @@ class KernelTarget:
             self._links.remove_program(item.name)
         elif isinstance(item, Link):
             self._links.detach(item.interface)
+        elif isinstance(item, Shape):
+            self._pins.remove(Pinned.MAP, item.name)
+            self._pins.remove(Pinned.CARRIED, item.name)
         else:
             self._devices.remove(item.name)
 

@@ -14,7 +14,6 @@ from reconciler.compile.programs import DROPS
 from reconciler.compile.state import Program
 from reconciler.datapath import libbpf
 from reconciler.datapath.libbpf import BpfError, Fd, Object
-from reconciler.datapath.maps import Maps
 from reconciler.datapath.pins import Noted, Pinned, Pins
 
 _RODATA, _NETNS = ".rodata", struct.Struct("<I")
@@ -36,7 +35,7 @@ class Tracepoints:
             return (Program(DROPS, b"", note["digest"], _fallback(note["refused"])),)
         return (Program(DROPS, b""),)
 
-    def put(self, program: Program, elf: bytes, maps: Maps) -> str:
+    def put(self, program: Program, elf: bytes, maps: Mapping[str, Fd]) -> str:
         """Load it and attach it, in place of what is attached; what it cannot count, or ''.
 
         For a moment both count: a frame that is lost then is counted twice.
@@ -71,7 +70,7 @@ class Tracepoints:
         return found
 
 
-def _load(elf: bytes, maps: Maps) -> tuple[dict[str, Fd], dict[str, str]]:
+def _load(elf: bytes, maps: Mapping[str, Fd]) -> tuple[dict[str, Fd], dict[str, str]]:
     """The programs by tracepoint; and why there are not all, also by tracepoint."""
     with Object(elf, DROPS) as opened:
         names = opened.programs()
@@ -89,7 +88,7 @@ def _load(elf: bytes, maps: Maps) -> tuple[dict[str, Fd], dict[str, str]]:
     return loaded, refused
 
 
-def _load_some(elf: bytes, maps: Maps, names: tuple[str, ...]) -> dict[str, Fd]:
+def _load_some(elf: bytes, maps: Mapping[str, Fd], names: tuple[str, ...]) -> dict[str, Fd]:
     with Object(elf, DROPS) as opened:
         for name in opened.programs():
             opened.set_autoload(name, name in names)

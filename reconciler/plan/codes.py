@@ -18,6 +18,7 @@ KIND_SHARE = "GRD1003"
 ROW_SHARE = "GRD1004"
 INTERFACE_SHARE = "GRD1005"
 CAPACITY = "GRD1006"
+UPGRADE = "GRD1007"
 
 GUARDS: Mapping[str, Code] = MappingProxyType(
     {
@@ -58,6 +59,16 @@ GUARDS: Mapping[str, Code] = MappingProxyType(
             "written before old ones are deleted, so that no packet is lost between.",
             "Delete first, in a commit of its own, or place endpoints and networks on more hosts. "
             "It cannot be forced: the kernel would refuse the write half-way.",
+        ),
+        UPGRADE: Code(
+            "Datapath upgrade",
+            "Maps in the kernel are laid out or sized otherwise than this release and "
+            "configuration want them. New maps are filled and switched to while packets go on. "
+            "Either something that the data plane learned or counted would be lost on the way, as "
+            "when a newer release made the maps, or the configuration says `upgrade: asked`. Until "
+            "it is done, packets go on, and nothing is written.",
+            "Read what would be lost. If that is meant: `reconciler apply --upgrade`. If not, "
+            "start the release that made the maps, or give them their capacity back.",
         ),
     }
 )

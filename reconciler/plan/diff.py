@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reconciler.abi.shape import Shape
 from reconciler.abi.table import Rows, Table, pick, raw
 from reconciler.compile.state import HostName, HostState, Interface, Link, Program
 
 Indices = NDArray[np.intp]
-Item = Program | Link | Interface
+Item = Program | Link | Interface | Shape
 BLOCK = 128  # rows; measured at a million: 64 to 256 are equally good
 
 
@@ -51,7 +52,8 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class ItemChange:
-    """A program, link or interface that differs; `old` is None if created, `new` if deleted."""
+    """A program, link, interface or map that differs; a created one has no `old`, a deleted one no
+    `new`."""
 
     old: Item | None
     new: Item | None
@@ -98,17 +100,20 @@ class Diff:
 
     host: HostName
     tables: Mapping[str, TableDiff]
+    maps: tuple[ItemChange, ...]
     programs: tuple[ItemChange, ...]
     links: tuple[ItemChange, ...]
     interfaces: tuple[ItemChange, ...]
     origins: tuple[str, ...]  # of the desired rows
     live_origins: tuple[str, ...]  # of the live rows, where they are known
+    wanted_maps: tuple[Shape, ...] = ()  # all of them, also those that do not differ
 
     @property
     def counts_by_kind(self) -> dict[str, Counts]:
-        """Writes by table name, then "programs", "links" and "interfaces"; only what differs."""
+        """Writes by table name, then "maps", "programs", "links", "interfaces"; what differs."""
         counts = {f"table {name}": each.counts for name, each in sorted(self.tables.items())}
         for name, items in (
+            ("maps", self.maps),
             ("programs", self.programs),
             ("links", self.links),
             ("interfaces", self.interfaces),
@@ -124,7 +129,8 @@ class Diff:
 
     def __bool__(self) -> bool:
         """Whether anything differs."""
-        return bool(self.tables or self.programs or self.links or self.interfaces)
+        items = self.maps or self.programs or self.links or self.interfaces
+        return bool(self.tables or items)
 
 
 def diff(desired: HostState, live: HostState) -> Diff:
@@ -143,11 +149,13 @@ def diff(desired: HostState, live: HostState) -> Diff:
     return Diff(
         host=desired.host,
         tables=tables,
+        maps=_diff_items(desired.maps, live.maps),
         programs=_diff_items(desired.programs, live.programs),
         links=_diff_items(desired.links, live.links),
         interfaces=_diff_items(desired.interfaces, live.interfaces),
         origins=desired.origins,
         live_origins=live.origins,
+        wanted_maps=desired.maps,
     )
 
 

@@ -8,13 +8,14 @@ from typing import TypeVar
 
 import numpy as np
 
+from reconciler.abi.shape import Shape
 from reconciler.abi.table import Table, join
 from reconciler.compile.state import HostState, Interface, Link, Program
 from reconciler.plan.diff import Change, item_name, locate
 from reconciler.plan.plan import Plan
 from reconciler.plan.steps import ItemStep, RowStep, Step
 
-T = TypeVar("T", Program, Link, Interface)
+T = TypeVar("T", Program, Link, Interface, Shape)
 
 
 def apply_to(plan: Plan, state: HostState) -> HostState:
@@ -47,6 +48,8 @@ def _item(step: ItemStep, state: HostState) -> HostState:
     item, keep = step.item, step.new is not None
     if isinstance(item, Program):
         return replace(state, programs=_put(state.programs, item, keep=keep))
+    if isinstance(item, Shape):
+        return replace(state, maps=_put(state.maps, item, keep=keep))
     if isinstance(item, Link):
         return replace(state, links=_put(state.links, item, keep=keep))
     return replace(state, interfaces=_put(state.interfaces, item, keep=keep))

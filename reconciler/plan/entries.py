@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from reconciler.abi.shape import Shape, differences
 from reconciler.abi.table import Table
 from reconciler.compile import cells
 from reconciler.compile.origins import ENDPOINT
@@ -21,9 +22,10 @@ Cells = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`what` is a table's name, or "program", "link" or "interface", whose name is the key.
+    """`what` is a table's name, or "map", "program", "link" or "interface", whose name is the key.
 
-    `old` is None for a creation, `new` for a deletion. `origin` is a manifest, or ''.
+    `old` is None for a creation, `new` for a deletion. `origin` is a manifest, or ''. `why` says
+    in words what differs, where cells would say little.
     """
 
     change: Change
@@ -33,6 +35,7 @@ class Entry:
     new: Cells | None
     origin: str
     cause: Cause
+    why: str = ""
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -84,13 +87,22 @@ def _item_entry(step: ItemStep) -> Entry:
         _cells(step.new),
         origin,
         Cause.DRIFT if step.drift else Cause.PENDING,
+        _why(step),
     )
+
+
+def _why(step: ItemStep) -> str:
+    if isinstance(step.old, Shape) and isinstance(step.new, Shape):
+        return "; ".join(differences(step.old, step.new))
+    return ""
 
 
 def item_kind(item: Item) -> str:
     """Its word in output."""
     if isinstance(item, Program):
         return "program"
+    if isinstance(item, Shape):
+        return "map"
     return "link" if isinstance(item, Link) else "interface"
 
 
@@ -98,6 +110,9 @@ def _cells(item: Item | None) -> Cells | None:
     """Without what the key says already."""
     if item is None:
         return None
+    if isinstance(item, Shape):
+        layout = {"key": list(item.key), "value": list(item.value)}
+        return {"type": item.kind, "capacity": item.capacity, "flags": item.flags, **layout}
     shown = show_item(item)
     del shown["interface" if isinstance(item, Link) else "name"]
     return shown

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
+from reconciler.abi.shape import Shape, differences, losses
 from reconciler.abi.table import Table
 from reconciler.compile.state import HostState, Interface
 from reconciler.manifest.document import Document
@@ -16,15 +17,21 @@ from reconciler.plan import codes
 from reconciler.plan.diff import Change, Diff
 from reconciler.plan.steps import ItemStep, RowStep, Step
 
+ANY_UPGRADE = "upgrade"  # said instead of a digest, which is hexadecimal
+
 Inventory = Mapping[str, Set[str]]  # kind -> "namespace/name" of each manifest
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """More than `percent` of what there is may not go at once, once there are `least` of it."""
+    """More than `percent` of what there is may not go at once, once there are `least` of it.
+
+    `upgrades`: whether maps may be made anew without being asked for, as long as nothing is lost.
+    """
 
     percent: int = 30
     least: int = 10
+    upgrades: bool = True
 
     def exceeded(self, gone: int, total: int) -> bool:
         """Whether the deletion of `gone` out of `total` is too much."""
@@ -46,7 +53,7 @@ class Context:
     before: Inventory | None = None
     after: Inventory | None = None
     last: HostState | None = None
-    forced: str = ""
+    forced: str = ""  # a digest, or ANY_UPGRADE
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +80,33 @@ def check(
 ) -> tuple[Refusal, ...]:
     """Every reason to refuse, most basic first."""
     return (
+        *_upgrade(diff, limits),
         *_source(diff.host, context),
         *_kinds(context, limits),
         *_rows(live, steps, limits),
         *_interfaces(live, steps, limits),
-        *_capacity(diff),
+        *_capacity(diff, live),
     )
+
+
+def _upgrade(diff: Diff, limits: Limits) -> Iterator[Refusal]:
+    """Maps that cannot be taken over as they are; one that is only to be added is no matter."""
+    lost, different = [], []
+    for each in diff.maps:
+        if not isinstance(each.old, Shape):
+            continue
+        wanted = each.new if isinstance(each.new, Shape) else None
+        lost += [f"map {each.old.name}: {why}" for why in losses(each.old, wanted)]
+        if wanted is not None and not each.old.behind:
+            different += [f"map {wanted.name}: {why}" for why in differences(each.old, wanted)]
+    if lost or (different and not limits.upgrades):
+        parts = [*different, *(f"would be lost: {each}" for each in lost)]
+        yield Refusal(
+            codes.UPGRADE,
+            f"{'; '.join(parts)}; upgrade the datapath with `reconciler apply --upgrade`",
+            forceable=False,
+            figures={"maps": len(diff.maps), "lost": len(lost)},
+        )
 
 
 def _source(host: str, context: Context) -> Iterator[Refusal]:
@@ -152,11 +180,15 @@ def _interfaces(live: HostState, steps: Iterable[Step], limits: Limits) -> Itera
         )
 
 
-def _capacity(diff: Diff) -> Iterator[Refusal]:
+def _capacity(diff: Diff, live: HostState) -> Iterator[Refusal]:
     """Deletions come last, so at the peak a map holds what is live and what is new."""
-    for name, each in sorted(diff.tables.items()):
-        capacity = each.desired.spec.capacity
-        peak, final = _peak(each.desired, len(each.live) + len(each.creates)), len(each.desired)
+    chosen = {each.name: each.capacity for each in diff.wanted_maps}
+    for name in sorted({*live.tables, *diff.tables}):
+        each = diff.tables.get(name)
+        table = each.live if each else live.tables[name]
+        capacity = chosen.get(name, table.spec.capacity)
+        desired, created = (each.desired, len(each.creates)) if each else (table, 0)
+        peak, final = _peak(desired, len(table) + created), len(desired)
         if peak > capacity:
             remedy = (
                 "delete first, in a commit of its own" if final <= capacity else "use more hosts"

@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reconciler.plan.diff import Change, Counts
+from reconciler.plan.codes import UPGRADE
+from reconciler.plan.diff import Change, Counts, Diff, item_name
 from reconciler.plan.entries import Entry, entries
 from reconciler.plan.guards import Refusal
 from reconciler.plan.plan import Plan
@@ -51,7 +52,9 @@ def entry_line(entry: Entry) -> str:
     """`~ endpoints vni=1 address=10.0.0.1: network 3 -> 4  (Endpoint shop/web-1, drift)`."""
     key = cell(entry.key["name"]) if set(entry.key) == {"name"} else columns(entry.key)
     line = f"{SIGNS[entry.change]} {entry.what} {key}"
-    if entry.old is not None and entry.new is not None:
+    if entry.why:
+        line += f": {_plain(entry.why)}"
+    elif entry.old is not None and entry.new is not None:
         old, new = entry.old, entry.new
         names = [each for each in entry.changed if each != DERIVED] or entry.changed
         parts = (f"{name} {cell(old.get(name))} -> {cell(new[name])}" for name in names)
@@ -78,10 +81,23 @@ def refusal_line(refusal: Refusal) -> str:
 
 def remedy(refusals: Sequence[Refusal], digest: str) -> str:
     """What an operator can do about a refused plan."""
+    if [each.code for each in refusals] == [UPGRADE]:
+        return "If that is meant: reconciler apply --upgrade"
     fixed = [each.code for each in refusals if not each.forceable]
     if fixed:
         return f"{fixed[0]} cannot be forced; see: reconciler explain {fixed[0]}"
     return f"If that is meant: reconciler apply --force {digest}"
+
+
+def upgrade_line(diff: Diff) -> str:
+    """What an operator should know of a plan that replaces programs or maps; '' of any other."""
+    changed = [each.item for each in diff.maps if each.old and each.new]
+    loaded = [each.item for each in diff.programs if each.old and each.new]
+    if not changed and not loaded:
+        return ""
+    names = ", ".join(item_name(each) for each in changed)
+    maps = f"made anew and filled: maps {names}" if names else "every map is kept"
+    return f"Upgrades the datapath while packets go on; {maps}"
 
 
 def columns(cells: Mapping[str, Any]) -> str:

@@ -7,13 +7,13 @@ Across hosts there is no order.
 
 from __future__ import annotations
 
-INTERFACES, PROGRAMS, LINKS = "interfaces (devices)", "programs", "links"
+INTERFACES, MAPS, PROGRAMS, LINKS = "interfaces (devices)", "maps", "programs", "links"
 
 # An interface comes before everything, because its index is a fact in the rows; a link comes last,
-# because from then on packets read the rows.
+# because from then on packets read the rows. So do maps that are made anew and programs on them:
+# they are switched to once their rows are there.
 WRITES = (
     INTERFACES,
-    PROGRAMS,
     "uplinks",
     "uplink_macs",
     "next_hops",
@@ -24,6 +24,8 @@ WRITES = (
     "routers",
     "interfaces",
     "endpoints",
+    MAPS,
+    PROGRAMS,
     LINKS,
 )
 
@@ -43,4 +45,5 @@ DELETIONS = (
     "uplink_macs",
     "uplinks",
     PROGRAMS,
+    MAPS,
 )

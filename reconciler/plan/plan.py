@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from reconciler.abi.generated import ABI
 from reconciler.compile.state import HostName, HostState
+from reconciler.plan.codes import UPGRADE
 from reconciler.plan.diff import Counts, Diff, diff
-from reconciler.plan.guards import Context, Limits, Refusal, check
+from reconciler.plan.guards import ANY_UPGRADE, Context, Limits, Refusal, check
 from reconciler.plan.steps import RowStep, Step, make_steps
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 class Plan:
     """What has to be written, in order. Nothing may be written while there are `refusals`.
 
-    `forced` are the refusals that an operator overrode by naming this plan's digest.
+    `forced` are the refusals that an operator overrode by naming this plan's digest, or by asking
+    for the upgrade.
     """
 
     host: HostName
@@ -95,6 +97,10 @@ def make_plan(
     steps = make_steps(found, context.last)
     plan = Plan(desired.host, context.commit, found, steps, tuple(waiting))
     refusals = check(found, live, steps, context, limits)
+    if context.forced == ANY_UPGRADE:
+        forced = tuple(each for each in refusals if each.code == UPGRADE)
+        kept = tuple(each for each in refusals if each.code != UPGRADE)
+        return replace(plan, refusals=kept, forced=forced)
     if refusals and context.forced and context.forced == plan.digest:
         kept = tuple(each for each in refusals if not each.forceable)
         forced = tuple(each for each in refusals if each.forceable)

@@ -20,6 +20,7 @@ from reconciler.plan.lines import (
     refusal_line,
     remedy,
     short,
+    upgrade_line,
     waiting_lines,
 )
 from reconciler.plan.plan import Plan
@@ -81,6 +82,8 @@ def _summary(plan: Plan) -> list[str]:
         waits = f"; {len(plan.waiting)} waiting for a fact" if plan.waiting else ""
         return [f"No changes. The host is as it should be{waits}."]
     lines = [f"  {line}" for line in kind_lines(plan.diff.counts_by_kind)]
+    if upgrade := upgrade_line(plan.diff):
+        lines.append(f"  {upgrade}")
     return [*lines, f"  {plan.pending} pending, {plan.drift} drift"] if plan.drift else lines
 
 
@@ -93,6 +96,8 @@ def _markdown(plan: Plan, shown: int) -> str:
     if plan.empty:
         parts += ["", *_summary(plan)]
     parts += counts_table("", plan.diff.counts_by_kind)
+    if upgrade := upgrade_line(plan.diff):
+        parts += ["", upgrade]
     if plan.drift:
         parts += ["", f"{plan.pending} pending, {plan.drift} drift"]
     if plan.steps:

@@ -12,6 +12,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from reconciler.abi.shape import Shape
 from reconciler.abi.table import Table, raw
 from reconciler.compile.state import HostState
 from reconciler.plan import order
@@ -46,7 +47,7 @@ class RowStep:
 
 @dataclass(frozen=True, slots=True)
 class ItemStep:
-    """A program, link or interface to make, to change from `old` to `new`, or to take away."""
+    """A program, link, interface or map to make, to change from `old` to `new`, or to take away."""
 
     change: Change
     old: Item | None
@@ -128,6 +129,8 @@ def _as_last(rows: Table, last: HostState | None) -> NDArray[np.bool_]:
 def _items(diff: Diff, what: str) -> tuple[ItemChange, ...]:
     if what == order.INTERFACES:
         return diff.interfaces
+    if what == order.MAPS:
+        return diff.maps
     if what == order.PROGRAMS:
         return diff.programs
     return diff.links if what == order.LINKS else ()
@@ -135,7 +138,8 @@ def _items(diff: Diff, what: str) -> tuple[ItemChange, ...]:
 
 def _item_step(each: ItemChange, last: HostState | None) -> ItemStep:
     drift = False
-    if last is not None:
+    # No commit says how maps are laid out, so none can differ from one.
+    if last is not None and not isinstance(each.item, Shape):
         known: set[Item] = {*last.programs, *last.links, *last.interfaces}
         names = {(type(item), item_name(item)) for item in known}
         key = (type(each.item), item_name(each.item))

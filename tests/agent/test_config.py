@@ -1,7 +1,9 @@
+import json
 from pathlib import Path
 
 import pytest
 
+from reconciler.abi.generated import MAPS
 from reconciler.agent.config import SCHEMA, Config, ConfigError, configure, parse
 from reconciler.plan.guards import Limits
 
@@ -91,3 +93,19 @@ def test_every_field_is_described_with_an_example_that_is_valid(tmp_path: Path) 
         path.touch()
         examples[name] = str(path)
     configure(examples)
+
+
+def test_capacities_are_chosen_by_map_and_upgrades_may_have_to_be_asked_for() -> None:
+    config = read("host: a\nrepository: /r\ncapacities: {endpoints: 4194304}\nupgrade: asked\n")
+    assert config.capacities == {"endpoints": 4194304}
+    assert not config.limits.upgrades
+    found = mistakes("host: a\nrepository: /r\nupgrade: never\ncapacities: {endpoint: 7}\n")
+    assert "automatic" in found[0]
+    assert "did you mean `endpoints`?" in found[1]
+
+
+def test_every_map_whose_capacity_can_be_chosen_exists() -> None:
+    named = json.loads(SCHEMA.read_bytes())["properties"]["capacities"]["properties"]
+    assert named.keys() <= MAPS.keys()
+    for name, each in named.items():
+        assert each["minimum"] <= MAPS[name].capacity <= each["maximum"]

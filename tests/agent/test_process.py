@@ -102,7 +102,7 @@ def test_an_empty_commit_is_held_until_it_is_forced(host: Host) -> None:
 def test_drift_is_found_healed_and_counted(host: Host) -> None:
     host.configure(drift=0.3)
     host.start().applied(host.network.first)
-    pin = host.place.bpffs / "reconciler" / host.place.host / "maps" / "hosts"
+    pin = host.place.bpffs / "reconciler" / host.place.host / "set" / "maps" / "hosts"
     damage_rows(pin)
     found = host.wait(lambda found: found["drift"]["found"] > 0)
     assert found["drift"]["healed"] == found["drift"]["found"] == 2
@@ -125,7 +125,7 @@ def damage_rows(pin: Path) -> None:
 def test_the_verb_drift_finds_what_differs_and_writes_nothing(host: Host) -> None:
     host.start().applied(host.network.first)
     host.end()
-    damage_rows(host.place.bpffs / "reconciler" / host.place.host / "maps" / "hosts")
+    damage_rows(host.place.bpffs / "reconciler" / host.place.host / "set" / "maps" / "hosts")
     delete_interface(host, "shop/web-1")
     before = host.run("show").stdout
     found = host.run("drift")

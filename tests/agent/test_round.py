@@ -12,6 +12,7 @@ from reconciler.agent.report import Cause, Result, Verdict
 from reconciler.compile.facts import Device
 from reconciler.datapath.errors import TransientError
 from reconciler.plan.diff import diff
+from reconciler.plan.guards import ANY_UPGRADE
 from tests.agent.fake import HOST, Machine, raising
 from tests.agent.network import OTHER, VPC, git, manifest
 
@@ -481,3 +482,30 @@ def test_commits_in_any_order_leave_what_one_look_at_everything_would(
             report = machine.round(report.newest.digest)
         assert (report.enforced.revision, report.enforced.result) == (commit, Result.CONVERGED)
         assert machine.round().enforced.counts.total == 0
+
+
+def test_a_larger_map_is_made_anew_without_being_asked_for(machine: Machine) -> None:
+    machine.round()
+    machine.datapath.resize({"paths": 1 << 18})
+    machine.restart()
+    report = machine.round()
+    assert report.enforced.result is Result.CONVERGED
+    assert report.enforced.changed["maps"].change == 1
+    assert machine.round().enforced.counts.total == 0
+
+
+def test_an_upgrade_that_loses_what_was_learned_is_held_until_it_is_asked_for(
+    machine: Machine,
+) -> None:
+    machine.round()
+    machine.datapath.resize({"paths": 8})
+    machine.restart()
+    report = machine.round()
+    assert report.newest.verdict is Verdict.HELD
+    assert "GRD1007: map paths: capacity is 65536 in the kernel, 8" in report.newest.refusals[0]
+    assert report.newest.remedy == "If that is meant: reconciler apply --upgrade"
+    assert report.enforced.counts.total == 0
+    assert machine.round().newest.verdict is Verdict.HELD
+    asked = machine.round(force=ANY_UPGRADE)
+    assert (asked.newest.verdict, asked.enforced.result) == ("accepted", Result.CONVERGED)
+    assert machine.round().enforced.counts.total == 0

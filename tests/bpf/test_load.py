@@ -44,3 +44,9 @@ def test_every_reason_is_asserted_by_some_test() -> None:
     text = "".join(path.read_text() for path in HERE.glob("test_*.py"))
     asserted = set(re.findall(r"Reason\.([A-Z_]+)", text))
     assert {each.name for each in Reason if each != Reason.COUNT} <= asserted
+
+
+def test_the_kernel_keeps_the_layout_of_every_map(bench: Bench) -> None:
+    """Another release reads it there. An array's key has to be an integer for that, no enum."""
+    without = [name for name, each in bench.maps.items() if not libbpf.map_info(each).btf_id]
+    assert not without

@@ -34,7 +34,7 @@ def test_options_of_a_verb_are_completed(tmp_path: Path) -> None:
 
 
 def test_codes_and_kinds_are_completed(tmp_path: Path) -> None:
-    assert completed("reconciler explain GRD100", tmp_path) == [f"GRD100{n}" for n in range(1, 7)]
+    assert completed("reconciler explain GRD100", tmp_path) == [f"GRD100{n}" for n in range(1, 8)]
     assert completed("reconciler explain end", tmp_path) == ["Endpoint"]
 
 

@@ -1,5 +1,7 @@
 """What every datapath does, the kernel's and the fake alike."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -156,8 +158,10 @@ def test_falling_back_to_generic_mode_is_said_and_is_no_difference(world: World)
 
 def test_a_map_that_is_too_small_is_refused_before_anything_is_written(world: World) -> None:
     desired = world.wanted(others=40)
+    plan = world.plan(desired)
+    assert ["map hosts holds 32 rows, 41 are needed" in each.message for each in plan.refusals]
     with pytest.raises(CapacityError, match="map hosts holds 32 rows, 41 are needed"):
-        world.datapath.apply(world.plan(desired))
+        world.datapath.apply(replace(plan, refusals=()))
     live = world.datapath.read()
     assert not any(len(table) for table in live.tables.values())
     assert live.programs == live.links == live.interfaces == ()

@@ -47,7 +47,7 @@ def test_pinning_again_replaces(pins: Pins) -> None:
 
 def test_what_a_crash_left_half_done_is_not_seen_and_is_no_obstacle(pins: Pins) -> None:
     with libbpf.create_map(MAPS["hosts"], 4) as fd:
-        libbpf.pin(fd, pins.root / "maps" / "hosts~")
+        libbpf.pin(fd, pins.root / "set" / "maps" / "hosts~")
         (pins.root / "notes" / "link:eth0~").symlink_to("{}")
         assert pins.names(Pinned.MAP) == []
         assert pins.notes(Noted.LINK) == []

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.abi.generated import MAPS
+from reconciler.abi.shape import Shape
 from reconciler.compile.state import HostState, Interface, InterfaceKind
 from reconciler.manifest.document import Document
 from reconciler.plan import codes
-from reconciler.plan.guards import Context, Inventory, Limits, inventory
+from reconciler.plan.guards import ANY_UPGRADE, Context, Inventory, Limits, inventory
 from reconciler.plan.plan import Plan, make_plan
 from tests.plan.states import HOST, endpoints, state, table
 
@@ -275,3 +276,57 @@ def test_a_plan_of_another_host_has_another_digest() -> None:
     here = make_plan(EMPTY, live)
     there = make_plan(replace(EMPTY, host="edge-2"), replace(live, host="edge-2"))
     assert here.digest != there.digest
+
+
+def shaped(capacity: int = 64, column: str = "") -> Shape:
+    """`paths` of another capacity, with a column that this release lacks."""
+    made = Shape.of(MAPS["paths"], capacity)
+    return replace(made, value=(*made.value, f"{column} u32"), value_size=12) if column else made
+
+
+def upgraded(live: Shape, wanted: Shape | None, **context: str) -> Plan:
+    """A plan that makes a map anew."""
+    desired = state(maps=(wanted,) if wanted else ())
+    return make_plan(desired, state(maps=(live,)), context=Context(**context))
+
+
+def test_an_upgrade_that_loses_nothing_goes_ahead_unless_it_is_to_be_asked_for() -> None:
+    assert not upgraded(shaped(64), shaped(256)).refused
+    asked = Limits(upgrades=False)
+    plan = make_plan(state(maps=(shaped(256),)), state(maps=(shaped(64),)), limits=asked)
+    assert refused(plan) == [codes.UPGRADE]
+    assert "map paths: capacity is 64 in the kernel, 256 expected" in plan.refusals[0].message
+    assert "`reconciler apply --upgrade`" in plan.refusals[0].message
+    assert not make_plan(state(maps=(shaped(64),)), EMPTY, limits=asked).refused  # the first time
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "lost"),
+    [
+        (shaped(column="class"), shaped(), "would be lost: map paths: column class is not known"),
+        (shaped(256), shaped(64), "would be lost: map paths: 256 rows are to become 64"),
+        (shaped(), None, "would be lost: map paths: this release has no such map"),
+    ],
+)
+def test_an_upgrade_that_loses_what_was_learned_is_held_until_it_is_asked_for(
+    live: Shape, wanted: Shape | None, lost: str
+) -> None:
+    plan = upgraded(live, wanted)
+    assert refused(plan) == [codes.UPGRADE]
+    assert lost in plan.refusals[0].message
+    assert refused(upgraded(live, wanted, forced=plan.digest)) == [codes.UPGRADE]
+    asked = upgraded(live, wanted, forced=ANY_UPGRADE)
+    assert not asked.refused
+    assert [each.code for each in asked.forced] == [codes.UPGRADE]
+
+
+def test_asking_for_an_upgrade_allows_nothing_else() -> None:
+    live = replace(state(endpoints(20)), maps=(shaped(256),))
+    plan = make_plan(state(maps=(shaped(64),)), live, context=Context(forced=ANY_UPGRADE))
+    assert refused(plan) == [codes.ROW_SHARE]
+
+
+def test_a_map_is_not_made_too_small_for_what_it_holds() -> None:
+    small = Shape.of(MAPS["endpoints"], 4)
+    live = state(endpoints(8), maps=(Shape.of(MAPS["endpoints"], 8),))
+    assert refused(make_plan(replace(live, maps=(small,)), live)) == [codes.CAPACITY]

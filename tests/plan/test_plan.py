@@ -82,7 +82,7 @@ def test_applying_a_plan_twice_is_applying_it_once(desired: HostState, live: Hos
 
 
 def test_every_owned_map_has_a_place_in_the_order() -> None:
-    named = {*OWNED_MAPS, order.PROGRAMS, order.LINKS, order.INTERFACES}
+    named = {*OWNED_MAPS, order.MAPS, order.PROGRAMS, order.LINKS, order.INTERFACES}
     assert set(order.WRITES) == set(order.DELETIONS) == named
     assert len(order.WRITES) == len(order.DELETIONS) == len(named)
 

@@ -155,7 +155,7 @@ def test_json_has_a_reason_for_every_change() -> None:
 def test_json_lists_changes_in_the_order_in_which_they_are_written() -> None:
     kinds = [each["what"] for each in render.as_json(mixed())["changes"]]
     assert kinds == [
-        *("interface", "program", "endpoints", "endpoints", "link"),
+        *("interface", "endpoints", "endpoints", "program", "link"),
         *("endpoints", "program"),
     ]
 
