@@ -40,6 +40,7 @@ def test_the_capabilities_of_the_unit_are_enough(host: Host) -> None:
     host.applied(host.network.push())
     assert host.interfaces() == {"shop/web-1"}
     assert host.run("drift").returncode == 0
+    host.wait(lambda found: found["hosts"]["probes"] > 0)
 
 
 @pytest.mark.parametrize("without", CAPABILITIES)
@@ -60,6 +61,7 @@ def test_a_host_of_existing_interfaces_does_with_the_capabilities_of_the_drop_in
         route.link("add", ifname="tap1", kind="veth", peer={"ifname": "tap1peer"})
     host.start(*bounded(*capabilities)).applied(commit)
     assert "link tap1" in host.run("show", "-o", "text").stdout
+    host.wait(lambda found: found["hosts"]["probes"] > 0)
 
 
 def test_the_unit_is_one_that_systemd_understands() -> None:
