@@ -128,15 +128,15 @@ static __always_inline int hand_locally(struct frame *frame, struct ethernet *et
 	return deliver(frame, ethernet, made, 0);
 }
 
-/* What it was admitted by need not be looked up again. */
-static __always_inline int refuse_too_big(struct frame *frame, const struct ethernet *ethernet,
-					  const struct packet *packet, const struct decision *made)
+/* What it was admitted by need not be looked up again; the frame may have other MACs by now. */
+static __always_inline int refuse_too_big(struct frame *frame, const struct packet *packet, const struct decision *made)
 {
+	const struct flow *flow = flow_work();
 	struct room *room = room_here();
 
-	if (!room)
+	if (!room || !flow)
 		return -REASON_DROP_TOO_BIG;
-	mac_copy(&room->source.mac, &ethernet->source);
+	mac_copy(&room->source.mac, &flow->key.mac);
 	room->source.network = made->network;
 	room->source.counter = made->sender_counter;
 	room->source.ifindex = frame->ctx->ingress_ifindex;
@@ -157,7 +157,7 @@ static __always_inline int carry_out(struct frame *frame, struct ethernet *ether
 	else
 		error = answer_echo(ethernet, packet, cursor);
 	if (error == -REASON_DROP_TOO_BIG)
-		return refuse_too_big(frame, ethernet, packet, made);
+		return refuse_too_big(frame, packet, made);
 	return error ? error : made->reason;
 }
 

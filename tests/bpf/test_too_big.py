@@ -93,6 +93,12 @@ def test_an_ipv6_endpoint_hears_that_its_packet_is_too_big(sender: World) -> Non
 
 
 @PAIRS
+def test_of_a_packet_to_a_foreign_host_it_hears_too(sender: World, me: str, peer: str) -> None:
+    sender.host(C, foreign=True).foreign(BLUE, peer, C, PEER_MAC, network=WEB)
+    said(run(sender, large(me, peer, 1500)))
+
+
+@PAIRS
 def test_what_it_hears_is_what_fits(sender: World, me: str, peer: str) -> None:
     assert run(sender, large(me, peer, MTU)).reason == Reason.SENT_BOUNCER
     assert run(sender, large(me, peer, MTU + 1)).reason == Reason.ANSWERED_TOO_BIG
