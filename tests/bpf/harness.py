@@ -74,13 +74,13 @@ def address(text: str) -> NDArray[np.uint8]:
 class Bench:
     """Both programs and their maps, as on the host of the given underlay address."""
 
-    def __init__(self, host: str = SELF) -> None:
+    def __init__(self, host: str = SELF, objects: Path = OBJECTS) -> None:
         self.host = host
         self.maps: dict[str, libbpf.Fd] = {}
         self.programs: dict[str, libbpf.Fd] = {}
         self.cpus = libbpf.possible_cpus()
         for program in PROGRAMS:
-            with libbpf.Object.open(OBJECTS / f"{program}.bpf.o") as opened:
+            with libbpf.Object.open(objects / f"{program}.bpf.o") as opened:
                 self._load(opened, program)
 
     def _load(self, opened: libbpf.Object, program: str) -> None:
