@@ -166,6 +166,9 @@ static __always_inline int tell_too_big(struct frame *frame, __u32 vni, const st
 	struct router router = {};
 	struct notice *notice;
 
+	/* Less than what would be quoted fits anywhere: another host errs, or lies. */
+	if (frame->length < strip + sizeof(struct ethernet) + QUOTE_LEAST)
+		return -REASON_DROP_TOO_BIG;
 	if (!room || !may_be_told(packet) || read_router(vni, source->network, &router))
 		return -REASON_DROP_TOO_BIG;
 	notice = &room->notice;

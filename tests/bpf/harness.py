@@ -7,7 +7,10 @@ the design and takes them away again; an `Outcome` is what a program did with a 
 from __future__ import annotations
 
 import ctypes as ct
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -332,6 +335,17 @@ class World:
         read, _, _ = libbpf.lookup_batch(self.bench.maps["paths"], None, keys, values, len(keys))
         for key in keys[:read]:
             libbpf.delete(self.bench.maps["paths"], key.tobytes())
+
+
+@contextmanager
+def on_processor(number: int) -> Iterator[None]:
+    """This thread runs there."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {number})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def clock() -> int:

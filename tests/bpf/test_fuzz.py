@@ -6,129 +6,14 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from scapy.contrib.geneve import GENEVE
-from scapy.layers.inet import TCP, IPOption
-from scapy.layers.inet6 import (
-    ICMPv6ND_NA,
-    ICMPv6ND_NS,
-    ICMPv6NDOptSrcLLAddr,
-    IPv6,
-    IPv6ExtHdrDestOpt,
-    IPv6ExtHdrFragment,
-    IPv6ExtHdrHopByHop,
-)
-from scapy.layers.l2 import ARP, Ether
-from scapy.packet import Packet
 
-from reconciler.abi.generated import OptionFlag, Stage
 from reconciler.datapath import libbpf
-from tests.bpf.frames import (
-    BLUE,
-    DB,
-    GATEWAY,
-    GATEWAY6,
-    ME,
-    ME6,
-    MY_MAC,
-    OTHER,
-    PEER,
-    PEER6,
-    RED,
-    WEB,
-    B,
-    C,
-    D,
-    answer,
-    datagram,
-    ip,
-    option,
-    ping,
-    probe,
-    tunnel,
-)
-from tests.bpf.harness import INTERFACE, ROUTER, SELF, UPLINK, World, Xdp, address, mac
+from tests.bpf.corpus import FOREIGN, HOSTS, OF, OWN, crowd, from_endpoint, from_underlay
+from tests.bpf.frames import BLUE, MY_MAC
+from tests.bpf.harness import ROUTER, SELF, UPLINK, World, Xdp, mac
 
 FRAMES = int(os.environ.get("FUZZ_FRAMES", "30_000"))
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 4, 6, 17, 44, 58, 60)
-OF = {BLUE: "02:00:00:00:07", RED: "02:00:00:00:08"}  # the VPC's endpoints' MACs begin so
-
-F, BEHIND = "172.16.0.21", "10.0.0.5"  # a foreign host, and an endpoint there
-FOREIGN = bytes(map(int, F.split(".")))
-HOSTS = {bytes(map(int, each.split("."))) for each in (B, C, D)}
-OWN = {bytes(address(ME))[-4:], bytes(address(ME6))}
-
-
-@pytest.fixture
-def crowded(world: World) -> World:
-    """Two VPCs with the same addresses, in every role; they differ in the endpoints' MACs."""
-    world.uplink(0, ifindex=INTERFACE + 2).host(F, foreign=True)
-    world.uplink(1, ifindex=INTERFACE + 3, mtu=300).host(D, uplink=1)
-    for vni, prefix in OF.items():
-        world.router(vni, WEB, GATEWAY, GATEWAY6)
-        world.gateway(vni, GATEWAY).gateway(vni, GATEWAY6)
-        for last, where in enumerate((PEER, PEER6), start=1):
-            world.local(vni, where, f"{prefix}:{last:02x}", network=WEB, ifindex=INTERFACE + 1)
-        world.foreign(vni, BEHIND, F, f"{prefix}:09", network=WEB)
-        world.remote(vni, "10.0.0.3", B, WEB).remote(vni, "2001:db8::3", C, WEB)
-        world.bouncers(vni, WEB, B, C).bouncers(vni, DB, C, D).dividers(vni, D, SELF)
-        world.network(vni, "10.0.1.0/24", DB).network(vni, "2001:db8:1::/64", DB)
-    world.interface(BLUE, WEB)
-    world.local(BLUE, ME, MY_MAC, network=WEB)
-    world.local(BLUE, ME6, MY_MAC, network=WEB)
-    return world
-
-
-def from_endpoint() -> list[bytes]:
-    """Frames that access understands."""
-    ether = Ether(src=MY_MAC, dst=ROUTER)
-    solicit = ICMPv6ND_NS(tgt=GATEWAY6) / ICMPv6NDOptSrcLLAddr(lladdr=MY_MAC)
-    frames: list[Packet] = [
-        *(ping(ME, each) for each in (PEER, GATEWAY, OTHER, "10.0.0.3", "192.0.2.1")),
-        *(ping(ME6, each) for each in (PEER6, GATEWAY6, "2001:db8:1::9", "2001:db8::3")),
-        datagram(ME, PEER),
-        datagram(ME, BEHIND),
-        *(
-            datagram(each, to) / bytes(300)
-            for each, to in ((ME, "10.0.9.9"), (ME6, "2001:db8:9::9"))
-        ),
-        ether / ip(ME, PEER, options=[IPOption(b"\x94\x04\x00\x00")]) / TCP(),
-        ether / ARP(op=1, hwsrc=MY_MAC, psrc=ME, pdst=GATEWAY),
-        Ether(src=MY_MAC, dst="33:33:ff:00:00:fe") / IPv6(src=ME6, dst="ff02::1:ff00:fe") / solicit,
-        ether / IPv6(src=ME6, dst=PEER6) / ICMPv6ND_NA(tgt=ME6),
-        ether / ip(ME6, PEER6) / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt() / TCP(),
-        ether / ip(ME6, PEER6) / IPv6ExtHdrFragment(m=1) / TCP(),
-    ]
-    return [bytes(each) for each in frames]
-
-
-def from_underlay() -> list[bytes]:
-    """Frames that transit understands."""
-    frames = []
-    for inner in (
-        ping("10.0.9.9", PEER),
-        ping("2001:db8:9::9", PEER6),
-        ping(PEER, "10.0.0.3"),
-        ping(PEER, OTHER),
-        ping(ME, "192.0.2.1"),
-        datagram(ME6, "2001:db8:1::9"),
-    ):
-        for vni in (BLUE, RED, 9):
-            frames.append(tunnel(inner, vni=vni))
-            frames.append(tunnel(inner, vni=vni, flags=OptionFlag.RETURNED))
-            frames.append(tunnel(inner / bytes(1400), vni=vni, flags=OptionFlag.TOO_BIG))
-            frames.append(tunnel(inner / bytes(300), Stage.BOUNCER, vni=vni, sender=C))
-            for stage in (Stage.BOUNCER, Stage.DIVIDER, Stage.NETWORK):
-                frames.append(tunnel(inner, stage, vni=vni, sender=D))
-        frames.append(tunnel(inner, options=[option(Stage.HOST), option(Stage.HOST)]))
-    for vni in (BLUE, RED, 9):
-        frames.append(tunnel(ping("10.0.9.9", BEHIND), vni=vni))
-        frames.append(tunnel(ping("10.0.9.9", BEHIND), Stage.NETWORK, vni=vni, sender=D))
-        for where in (PEER, "10.0.0.3", OTHER, "192.0.2.1", BEHIND):
-            plain = tunnel(ping(BEHIND, where), vni=vni, source=F, options=[])
-            plain[GENEVE].critical = 0
-            frames.append(plain)
-    frames += [probe(B), probe(D), answer(C)]
-    return [bytes(each) for each in frames]
 
 
 def mutated(corpus: list[bytes], chance: random.Random) -> Iterator[bytes]:
@@ -181,6 +66,11 @@ def check_outer(before: int, frame: bytes) -> bytes:
         return inner
     assert frame[30:34] in HOSTS
     return inner
+
+
+@pytest.fixture
+def crowded(world: World) -> World:
+    return crowd(world)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -22,7 +22,7 @@ from reconciler.compile.check import fill_check
 from reconciler.datapath import libbpf
 from tests.bpf.built import altered, built
 from tests.bpf.frames import BLUE, ME, MY_MAC, OTHER, WEB, B, datagram, tunnel
-from tests.bpf.harness import INTERFACE, SELF, Bench, World, Xdp, address, clock
+from tests.bpf.harness import INTERFACE, SELF, Bench, World, Xdp, address, clock, on_processor
 
 ROWS, VERSIONS = 32, 256
 CHUNK = 200_000  # frames a system call
@@ -31,7 +31,7 @@ MORE = bytes(HEADER)
 SEEN = np.dtype([("sent", "<u8"), ("torn", "<u8"), ("foreign", "<u8"), ("example", "u1", 160)])
 CHECK = "if ((__u32)((sum + rest) >> 32) == *(half_t *)copy)"
 BELIEVE = (CHECK, CHECK[:-1] + " || row)")
-COPY = "\t\trow_copy(copy, row, size);\n\t\trest"
+COPY = "\t\trow_copy(copy, row, size);\n"
 WAIT = (COPY, "\t\tfor (int i = 0; i < 8; i++)\n\t\t\tbpf_ktime_get_ns();\n" + COPY)
 
 
@@ -90,17 +90,6 @@ class Rig:
         dropped = int((self.bench.reasons() - before)[Reason.DROP_TORN])
         counted = (int(found[name]) for name in ("sent", "torn", "foreign"))
         return Seen(*counted, dropped, found["example"].tobytes().hex())
-
-
-@contextmanager
-def on_processor(number: int) -> Iterator[None]:
-    """This thread runs there."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {number})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 @contextmanager
