@@ -5,6 +5,8 @@ RUNTIME := $(VENV)/.installed-runtime
 PROJECT := $(VENV)/.installed-project
 DEV := $(VENV)/.installed-dev
 PIP_INSTALL := $(VENV)/bin/python -m pip --disable-pip-version-check -qq install --root-user-action=ignore
+JOBS := 1  # processors that make test uses
+PARALLEL = $(if $(filter-out 1,$(JOBS)),--numprocesses $(JOBS) --no-loadscope-reorder)
 LINTED := reconciler tests bpf scripts
 
 .PHONY: help demo test lint bpf abi bench lab venv dev wheel lock check-fresh clean
@@ -19,7 +21,7 @@ demo: root $(PROJECT) bpf bpffs  ## show the main job on real packets: push, con
 	@$(VENV)/bin/reconciler lab demo
 
 test: root lint $(DEV) bpf bpffs  ## lint, then every test: manifests to packets (root)
-	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	@$(VENV)/bin/python -m pytest $(PARALLEL) --durations 10 $(PYTEST_ARGS)
 
 lint: $(DEV)  ## check formatting, lint and strict types
 	@$(VENV)/bin/ruff format --check --quiet $(LINTED)

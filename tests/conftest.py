@@ -11,6 +11,7 @@ from hypothesis import settings
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 
+LONGEST = ("vm/", "test_wheel.py", "lab/", "netns/", "agent/test_process.py", "source/")
 ALLOWED_SKIP = "not on this machine:"
 
 
@@ -28,6 +29,32 @@ def forbid_skip(report: Any) -> None:
     if not reason.startswith(ALLOWED_SKIP):
         report.outcome = "failed"
         report.longrepr = f"skipped in CI ({reason}); only '{ALLOWED_SKIP} ...' may be"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers, none of them begins with what takes longest when the others end."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    folders = [f"/tests/{name}" for name in LONGEST]
+
+    def rank(item: pytest.Item) -> int:
+        places = [number for number, each in enumerate(folders) if each in item.path.as_posix()]
+        return places[0] if places else len(folders)
+
+    items.sort(key=rank)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests share what they bring up, so one worker has them all; so are virtual machines
+    one worker's, for each wants all processors."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Files(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "vm" if nodeid.startswith("tests/vm/") else str(super()._split_scope(nodeid))
+
+    return Files(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

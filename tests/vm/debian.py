@@ -7,6 +7,7 @@ very checkout under test and nothing that it writes outlives it.
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 import subprocess
@@ -62,18 +63,26 @@ def _unpacked() -> Path:
     if found is None:
         raise AssertionError("apt knows no linux-image-amd64 of Debian 12; run apt-get update")
     target = CACHE / found[1]
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests of two files run at once
+        _unpack(found[1], target)
+    return target
+
+
+def _unpack(name: str, target: Path) -> None:
+    """Unless it is there."""
     if not (target / "boot").is_dir():
         scratch = CACHE / "download"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-        _run("apt-get", "-qq", "download", found[1], cwd=scratch)
+        _run("apt-get", "-qq", "download", name, cwd=scratch)
         (package,) = scratch.glob("*.deb")
         _run("dpkg", "-x", str(package), str(scratch / "files"))
         (release,) = (scratch / "files" / "lib" / "modules").iterdir()
         _run("depmod", "-b", str(scratch / "files"), release.name)
         (scratch / "files").rename(target)
         shutil.rmtree(scratch)
-    return target
 
 
 def _module_files(base: Path) -> list[Path]:
