@@ -96,6 +96,7 @@ class Probing:
             self._prober.send(step.probe)
             self.probes += len(step.probe)
         if step.news:
+            self._prober.tell()
             self._tell(step)
             self._look(step)
         return self._detector.wait(self._clock.monotonic())

@@ -89,6 +89,9 @@ class MemoryProber:
             if IPv4Address(address) not in self._datapath.around.silent and address in slots:
                 self.health["heard"][slots[address]] = self.now()
 
+    def tell(self) -> None:
+        """See Prober."""
+
     def replaced(self) -> bool:
         """See Prober."""
         return self.health is not self._datapath.health

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from reconciler.abi.generated import MAPS, Liveness, OptionFlag, Stage, Wire
 from reconciler.abi.table import Rows
-from reconciler.datapath import libbpf
+from reconciler.datapath import libbpf, tables
 from reconciler.datapath.errors import TransientError
 from reconciler.datapath.pins import Pinned, Pins
 
@@ -103,6 +103,13 @@ class KernelProber:
             at = chosen.ctypes.data + sent * _MESSAGE.itemsize
             done = _sendmmsg(number, at, len(chosen) - sent, socket.MSG_DONTWAIT)
             sent += max(done, 1)  # one that cannot be sent is a probe without an answer
+
+    def tell(self) -> None:
+        """See Prober."""
+        fd = self._pins.get(Pinned.MAP, "generations")
+        if fd is not None:
+            with fd:
+                tables.tell_written(fd)
 
     def replaced(self) -> bool:
         """See Prober."""

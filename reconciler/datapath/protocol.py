@@ -127,6 +127,10 @@ class Prober(Protocol):
         """A probe to each of them; answers show in `health`."""
         ...
 
+    def tell(self) -> None:
+        """Verdicts changed: what the data plane decided about flows is stale."""
+        ...
+
     def replaced(self) -> bool:
         """Whether the data plane uses another map by now: close, and open again."""
         ...

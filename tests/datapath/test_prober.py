@@ -153,3 +153,14 @@ def test_it_notices_that_its_map_was_replaced_or_removed(place: Place) -> None:
     place.pins.remove(Pinned.MAP, "health")
     assert prober.replaced()
     prober.close()
+
+
+def test_a_verdict_makes_remembered_decisions_stale(place: Place) -> None:
+    prober = KernelProber(place.pins, OWN)
+    prober.tell()  # nothing is remembered yet
+    with libbpf.create_map(MAPS["generations"]) as fd:
+        place.pins.put(Pinned.MAP, "generations", fd)
+        before = libbpf.lookup(fd, bytes(4), 8)
+        prober.tell()
+        assert libbpf.lookup(fd, bytes(4), 8) != before
+    prober.close()
