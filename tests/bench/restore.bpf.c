@@ -48,6 +48,30 @@ int restore(struct xdp_md *ctx)
 	return XDP_ABORTED;
 }
 
+/* The kernel's own limits: what a program costs that does nothing, and one that sends the frame back. */
+SEC("xdp.frags")
+int pass(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+
+SEC("xdp.frags")
+int swap(struct xdp_md *ctx)
+{
+	__u16 *mac = (void *)(long)ctx->data;
+
+	if ((void *)(mac + 6) > (void *)(long)ctx->data_end)
+		return XDP_ABORTED;
+#pragma unroll
+	for (int i = 0; i < 3; i++) {
+		__u16 kept = mac[i];
+
+		mac[i] = mac[i + 3];
+		mac[i + 3] = kept;
+	}
+	return XDP_TX;
+}
+
 SEC("xdp.frags")
 int nothing(struct xdp_md *ctx)
 {
