@@ -174,7 +174,8 @@ static __always_inline void write_key(struct flow_key *key, const struct frame *
 }
 
 /* What a flow's first packet decides. A way through a bouncer is not kept: a shorter one may be learned. */
-static __always_inline int decide_anew(const struct frame *frame, bool plain, struct flow_set *set, struct flow *flow)
+static __always_inline int decide_anew(const struct frame *frame, bool plain, struct flow_set *set, __u64 hash,
+				       struct flow *flow)
 {
 	struct decision *made = &flow->decision;
 	int error;
@@ -184,7 +185,7 @@ static __always_inline int decide_anew(const struct frame *frame, bool plain, st
 	if (error && made->admitted)
 		count_sent(frame, made->sender_counter);
 	if (!error && plain && (made->act == ACT_DELIVER || made->stage == STAGE_HOST))
-		flow_keep(set, flow);
+		flow_keep(set, hash, flow);
 	return error;
 }
 
@@ -195,19 +196,21 @@ static __always_inline int forward(struct frame *frame, struct ethernet *etherne
 	const struct decision *made = NULL;
 	struct flow *flow = flow_work();
 	struct flow_set *set;
+	__u64 hash;
 	int error;
 
 	if (!flow)
 		return -REASON_DROP_HELPER;
 	write_key(&flow->key, frame, ethernet, packet);
-	set = flow_set_of(&flow->key);
+	hash = flow_hash(&flow->key);
+	set = flow_set_of(hash);
 	if (!set)
 		return -REASON_DROP_HELPER;
 	moment_take(&flow->made);
 	if (plain)
-		made = flow_find(set, flow);
+		made = flow_find(set, hash, flow);
 	if (!made) {
-		error = decide_anew(frame, plain, set, flow);
+		error = decide_anew(frame, plain, set, hash, flow);
 		if (error)
 			return error;
 		made = &flow->decision;

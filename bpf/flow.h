@@ -6,8 +6,8 @@
 #include "decision.h"
 #include "parse.h"
 
-#define FLOW_SETS 8192 /* a power of two */
-#define FLOW_WAYS 2
+#define FLOW_SETS 4096 /* a power of two: 12 bits */
+#define FLOW_WAYS 4
 #define FLOW_PORT 49152 /* RFC 6335, 6: 49152-65535 are dynamic */
 #define FLOW_TICK 8 /* jiffies, as a power of two: from a quarter of a second to 2.6, by the kernel's HZ */
 
@@ -41,7 +41,9 @@ struct flow {
 	struct decision decision;
 };
 
+/* Each way has a tag, 32 bits of its key's hash: one look at the tags finds the way. */
 struct flow_set {
+	__u32 tag[FLOW_WAYS];
 	struct flow way[FLOW_WAYS];
 };
 
@@ -102,40 +104,59 @@ static __always_inline bool key_equal(const struct flow_key *a, const struct flo
 	return !differ;
 }
 
-static __always_inline struct flow_set *flow_set_of(const struct flow_key *key)
+static __always_inline __u64 flow_hash(const struct flow_key *key)
 {
 	const word_t *words = (const word_t *)key;
 	__u64 sum = 0;
-	__u32 index;
 
 #pragma unroll
 	for (__u32 i = 0; i < FLOW_WORDS; i++)
 		sum += words[i] * row_factor(i);
 	sum ^= sum >> 32;
-	index = (sum * row_factor(FLOW_WORDS)) >> 51;
+	return sum * row_factor(FLOW_WORDS);
+}
+
+static __always_inline struct flow_set *flow_set_of(__u64 hash)
+{
+	__u32 index = hash >> 52;
+
 	return bpf_map_lookup_elem(&flows, &index);
 }
 
-/* What was decided about the flow of `work` and still holds; NULL if nothing does. */
-static __always_inline const struct decision *flow_find(const struct flow_set *set, const struct flow *work)
+static __always_inline __u32 flow_tag(__u64 hash)
 {
+	return hash >> 20;
+}
+
+/* What was decided about the flow of `work`, whose hash is `hash`, and still holds; NULL if nothing does. */
+static __always_inline const struct decision *flow_find(const struct flow_set *set, __u64 hash, const struct flow *work)
+{
+	__u32 tag = flow_tag(hash), way = 0;
+
 #pragma unroll
-	for (int i = 0; i < FLOW_WAYS; i++) {
-		asm volatile("" ::: "memory"); /* or clang keeps the whole key on the stack for the next way */
-		if (key_equal(&set->way[i].key, &work->key) && moment_equal(&set->way[i].made, &work->made))
-			return &set->way[i].decision;
-	}
+	for (__u32 i = 1; i < FLOW_WAYS; i++)
+		if (set->tag[i] == tag)
+			way = i;
+	if (key_equal(&set->way[way].key, &work->key) && moment_equal(&set->way[way].made, &work->made))
+		return &set->way[way].decision;
 	return NULL;
 }
 
-/* In place of what no longer holds, or of the second. */
-static __always_inline void flow_keep(struct flow_set *set, const struct flow *work)
+/* In its own place, or in that of what no longer holds, or of any. */
+static __always_inline void flow_keep(struct flow_set *set, __u64 hash, const struct flow *work)
 {
-	struct flow *flow = &set->way[0];
+	__u32 tag = flow_tag(hash), way = tag % FLOW_WAYS;
 
-	if (moment_equal(&flow->made, &work->made) && !key_equal(&flow->key, &work->key))
-		flow = &set->way[1];
-	*flow = *work;
+#pragma unroll
+	for (__u32 i = 0; i < FLOW_WAYS; i++)
+		if (!moment_equal(&set->way[i].made, &work->made))
+			way = i;
+#pragma unroll
+	for (__u32 i = 0; i < FLOW_WAYS; i++)
+		if (set->tag[i] == tag)
+			way = i;
+	set->tag[way] = tag;
+	set->way[way] = *work;
 }
 
 /* The outer source port, from the inner flow (RFC 8926, 3.3). */

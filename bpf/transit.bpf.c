@@ -293,14 +293,14 @@ static __always_inline int from_foreign(struct frame *frame, struct cursor *curs
 }
 
 /* What a flow's first packet decides. That it goes back is not kept: the next may be served. */
-static __always_inline int decide_anew(bool plain, struct flow_set *set, struct flow *flow)
+static __always_inline int decide_anew(bool plain, struct flow_set *set, __u64 hash, struct flow *flow)
 {
 	int error;
 
 	flow->decision = (struct decision){};
 	error = decide(&flow->key, &flow->decision);
 	if (!error && plain && !(flow->key.type & OPTION_RETURNED) && flow->decision.reason != REASON_RETURNED)
-		flow_keep(set, flow);
+		flow_keep(set, hash, flow);
 	return error;
 }
 
@@ -311,19 +311,21 @@ static __always_inline int forward(struct frame *frame, struct tunnel *tunnel, s
 	const struct decision *made = NULL;
 	struct flow *flow = flow_work();
 	struct flow_set *set;
+	__u64 hash;
 	int error;
 
 	if (!flow)
 		return -REASON_DROP_HELPER;
 	write_key(&flow->key, tunnel, packet);
-	set = flow_set_of(&flow->key);
+	hash = flow_hash(&flow->key);
+	set = flow_set_of(hash);
 	if (!set)
 		return -REASON_DROP_HELPER;
 	moment_take(&flow->made);
 	if (plain)
-		made = flow_find(set, flow);
+		made = flow_find(set, hash, flow);
 	if (!made) {
-		error = decide_anew(plain, set, flow);
+		error = decide_anew(plain, set, hash, flow);
 		if (error)
 			return error;
 		made = &flow->decision;
