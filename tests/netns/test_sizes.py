@@ -225,7 +225,7 @@ def test_relays_pass_jumbo_frames_on(jumbo: Cloud, version: int) -> None:
     size = str(9000 - Wire.OVERHEAD - HEADERS[version])
     jumbo.ping("red.l1", "red.mute", f"-{version}", "-Mdo", "-s", size, count=5)
     assert jumbo.traffic("bravo", "tx")["red/mute"] - before[0] >= 5
-    assert relayed(jumbo) - before[1] >= 10, "by a divider, and by a bouncer"
+    assert relayed(jumbo) - before[1] >= 5, "how many relays each passes, placement says"
 
 
 def relayed(cloud: Cloud) -> int:
