@@ -37,7 +37,7 @@ static __always_inline __u32 rank(__u16 flow, ipv4_t host)
 
 /*
  * The best of a set, other than this host and the one to avoid, into `hop`: 1, or 0 if there is none. A dead one is the
- * best only where all are dead. Verified once, by itself, as is_alive() is.
+ * best only where all are dead. Verified once, by itself.
  */
 __attribute__((noinline)) int choose(const struct host_set *set, const struct journey *journey, struct hop *hop)
 {
