@@ -28,6 +28,11 @@ class Done:
     stdout: str
     stderr: str
 
+    @property
+    def messages(self) -> list[str]:
+        """Lines of standard error, but for the progress that a slow machine shows."""
+        return [line for line in self.stderr.splitlines() if not line.endswith(" ...")]
+
 
 def process(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> Done:
     """The real command in a process of its own."""

@@ -21,7 +21,7 @@ def test_a_valid_folder_gives_one_line_and_exits_with_0() -> None:
     done = reconciler("validate", "sample-repo", cwd=ROOT)
     assert done.returncode == Exit.OK
     assert done.stdout == "folder sample-repo: 25 manifests, no problems\n"
-    assert done.stderr == ""
+    assert done.messages == []
 
 
 def test_problems_go_to_standard_error_with_paths_that_lead_there(sample: Repo) -> None:
@@ -29,7 +29,7 @@ def test_problems_go_to_standard_error_with_paths_that_lead_there(sample: Repo) 
     done = reconciler("validate", "network", cwd=sample.path.parent)
     assert done.returncode == Exit.ERROR
     assert "SCHEMA1003 error" in done.stderr
-    assert all(line.startswith("network/shop/more.yaml:4:") for line in done.stderr.splitlines())
+    assert all(line.startswith("network/shop/more.yaml:4:") for line in done.messages)
     assert done.stdout.startswith("folder network: 25 valid manifests, ")
     assert " errors\n" in done.stdout
 
@@ -132,7 +132,7 @@ def test_json_has_every_problem_on_standard_output(sample: Repo) -> None:
     sample.write("shop/more.yaml", MISTAKES)
     done = reconciler("validate", "-o", "json", cwd=sample.path)
     assert done.returncode == Exit.ERROR
-    assert done.stderr == ""
+    assert done.messages == []
     made = json.loads(done.stdout)
     assert made["valid"] is False
     assert made["summary"]["error"] == len(made["problems"]) > 1
