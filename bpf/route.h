@@ -15,7 +15,7 @@ struct journey {
 	ipv4_t avoid; /* the host that sent it here or back: it cannot serve it. 0: none */
 	__u16 flow; /* spreads flows over a set */
 	__u8 stage; /* how far it has come */
-	__u8 reserved;
+	bool not_its_host; /* the one to avoid was asked for the endpoint alone: it may know more, as bouncer or divider */
 };
 
 struct hop {
@@ -41,7 +41,6 @@ static __always_inline __u32 rank(__u16 flow, ipv4_t host)
  */
 __attribute__((noinline)) int choose(const struct host_set *set, const struct journey *journey, struct hop *hop)
 {
-	ipv4_t self = constants.self;
 	__u32 best = 0;
 
 	if (!set || !journey || !hop)
@@ -51,7 +50,7 @@ __attribute__((noinline)) int choose(const struct host_set *set, const struct jo
 		ipv4_t host = set->host[i];
 		__u32 alive, score;
 
-		if (i >= set->count || host == self || host == journey->avoid)
+		if (i >= set->count || host == constants.self || (host == journey->avoid && !journey->not_its_host))
 			continue;
 		alive = is_alive(set->host_slot[i]);
 		score = rank(journey->flow, host) >> 1 | alive << 31 | 1;

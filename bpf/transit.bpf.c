@@ -121,6 +121,7 @@ static __always_inline int decide_relaying(const struct flow_key *flow, const st
 	int error;
 
 	if (flow->type & OPTION_RETURNED) {
+		journey.not_its_host = journey.stage == STAGE_HOST;
 		path_forget(&journey.key, journey.avoid);
 		if (flow->type & OPTION_RETRIED)
 			return -REASON_DROP_RETURNED_TWICE;

@@ -176,6 +176,18 @@ def test_congestion_on_the_way_there_and_back_is_told_on(sender: World) -> None:
     assert run(sender, frame).reason == Reason.DROP_ECN
 
 
+def test_the_only_bouncer_that_refused_as_host_is_asked_as_bouncer(sender: World) -> None:
+    sender.learn(BLUE, PEER, B).bouncers(BLUE, WEB, B)
+    seen = sent(sender, refused(by=B), Reason.SENT_BOUNCER)
+    assert (seen.outer.dst, seen.stage, seen.flags) == (B, Stage.BOUNCER, CRITICAL | AGAIN)
+
+
+def test_its_row_does_not_lead_again_to_the_host_that_refused(sender: World) -> None:
+    sender.remote(BLUE, PEER, D, WEB).bouncers(BLUE, WEB, SELF, D)
+    seen = sent(sender, refused(by=D), Reason.SENT_BOUNCER)
+    assert (seen.outer.dst, seen.stage, seen.flags) == (D, Stage.NETWORK, CRITICAL | AGAIN)
+
+
 # A relay
 
 
