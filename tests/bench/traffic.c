@@ -29,7 +29,7 @@ static void silence(int sock, double seconds)
 	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 }
 
-/* Sends back what comes, until nothing does. */
+/* Sends back what comes, until that is empty, or nothing. */
 static int echo(int sock)
 {
 	char buffer[SIZE];
@@ -72,6 +72,7 @@ static int trips(int sock, int count)
 	}
 	if (done < count)
 		return 1;
+	send(sock, buffer, 0, 0);
 	qsort(taken, count, sizeof(*taken), compare);
 	printf("%f %d\n", taken[count / 10], lost);
 	return 0;
