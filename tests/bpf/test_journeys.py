@@ -208,17 +208,49 @@ def test_a_deletion_ends_every_packet(
 def test_a_bouncer_that_changes_host_loses_nothing_while_the_old_one_keeps_its_rows(
     cluster: Cluster, known: tuple[bool, ...]
 ) -> None:
-    """B1 to B2. What other hosts may still use stays for a grace period: the set is both's."""
+    """B1 to B2, as if what others may still use stayed for a while; no agent does that yet."""
     at_sender, at_old, at_new = known
     sender(cluster.worlds[S])
     receiver(cluster.worlds[H1], PEER)
     cluster.worlds[S].bouncers(BLUE, WEB, *((B1, B2) if at_sender else (B1,)))
-    cluster.worlds[B1].remote(BLUE, PEER, H1, WEB)  # old: its own; new: in grace
+    cluster.worlds[B1].remote(BLUE, PEER, H1, WEB)  # whether it still bounces or not
     if at_new:
         cluster.worlds[B2].remote(BLUE, PEER, H1, WEB)
     if at_old:
         cluster.worlds[B1].bouncers(BLUE, WEB, B1, B2)
     assert {each.reason for each in ends(cluster, PEER)} == {Reason.DELIVERED}
+
+
+@pytest.mark.parametrize("known", every(3))
+def test_one_of_two_bouncers_that_changes_host_is_replaced_by_the_other(
+    cluster: Cluster, known: tuple[bool, ...]
+) -> None:
+    """B2 to H2, neither of which has a row of the VPC where it does not bounce; B1 stays."""
+    at_sender, at_old, at_new = known
+    sender(cluster.worlds[S])
+    receiver(cluster.worlds[H1], PEER)
+    cluster.worlds[S].bouncers(BLUE, WEB, B1, H2 if at_sender else B2)
+    for bouncer, does in ((B1, True), (B2, not at_old), (H2, at_new)):
+        if does:
+            cluster.worlds[bouncer].remote(BLUE, PEER, H1, WEB)
+    assert {each.reason for each in ends(cluster, PEER)} == {Reason.DELIVERED}
+
+
+@pytest.mark.parametrize("known", every(3))
+def test_the_only_bouncer_that_changes_host_serves_whoever_agrees_with_it(
+    cluster: Cluster, known: tuple[bool, ...]
+) -> None:
+    """B1 to B2: the sender has nobody else to ask, so the rest is lost, with a reason."""
+    at_sender, at_old, at_new = known
+    sender(cluster.worlds[S])
+    receiver(cluster.worlds[H1], PEER)
+    cluster.worlds[S].bouncers(BLUE, WEB, B2 if at_sender else B1)
+    for bouncer, does in ((B1, not at_old), (B2, at_new)):
+        if does:
+            cluster.worlds[bouncer].remote(BLUE, PEER, H1, WEB)
+    served = at_new if at_sender else not at_old
+    wanted = Reason.DELIVERED if served else Reason.DROP_RETURNED_TWICE
+    assert {each.reason for each in ends(cluster, PEER)} == {wanted}
 
 
 @pytest.mark.parametrize("known", every(4))
