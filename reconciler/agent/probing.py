@@ -97,6 +97,8 @@ class Probing:
             self.probes += len(step.probe)
         if step.news:
             self._prober.tell()
+            if len(step.dead):
+                self._prober.doubt(step.dead)
             self._tell(step)
             self._look(step)
         return self._detector.wait(self._clock.monotonic())

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from reconciler.datapath import rtnetlink as rt
 
 _STALE, _RESOLVING, _FAILED = 0x04, 0x01, 0x20
+_LEARNED = 0x02 | 0x04 | 0x08 | 0x10  # reachable, stale, delay, probe: by asking for it
 _AT_ONCE = 64  # requests a datagram: their answers fit the socket's buffer
 
 
@@ -26,12 +27,29 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A neighbour of an interface; `mac` is empty while it is not known."""
+    """A neighbour of an interface; `mac` is empty while it is not known.
+
+    `learned`: the kernel asked for it, rather than being told by an operator or a routing daemon.
+    """
 
     mac: bytes
+    learned: bool = False
     stale: bool = False
     resolving: bool = False
     failed: bool = False
+
+
+@dataclass(slots=True)
+class Before:
+    """The next hops of a moment ago, as they were used."""
+
+    ways: dict[IPv4Address, Way] = field(default_factory=dict)
+    macs: dict[Way, bytes] = field(default_factory=dict)
+
+    def of(self, address: IPv4Address, way: Way) -> tuple[Way, bytes]:
+        """That way, or else the one that this address had; no MAC if neither was known."""
+        used = way if way in self.macs else self.ways.get(address, way)
+        return used, self.macs.get(used, b"")
 
 
 def find_ways(route: rt.Socket, addresses: Iterable[IPv4Address]) -> dict[IPv4Address, Way]:
@@ -55,12 +73,17 @@ def find_neighbours(route: rt.Socket) -> dict[tuple[int, IPv4Address], Neighbour
     """Every IPv4 neighbour, by interface index and address."""
     found = {}
     for answer in route.dump(rt.GETNEIGH, rt.NEIGHBOUR.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0)):
-        _, _, _, ifindex, state, _, _ = rt.NEIGHBOUR.unpack_from(answer.body)
+        _, _, _, ifindex, state, flags, _ = rt.NEIGHBOUR.unpack_from(answer.body)
+        learned = bool(state & _LEARNED) and not flags & rt.NTF_EXT_LEARNED
         fields = rt.attributes(answer.body, rt.NEIGHBOUR.size)
         mac = fields.get(rt.NDA_LLADDR, b"") if state & rt.VALID else b""
         if rt.NDA_DST in fields:
             found[ifindex, IPv4Address(fields[rt.NDA_DST])] = Neighbour(
-                mac, bool(state & _STALE), bool(state & _RESOLVING), bool(state & _FAILED)
+                mac,
+                learned,
+                bool(state & _STALE),
+                bool(state & _RESOLVING),
+                bool(state & _FAILED),
             )
     return found
 
@@ -70,41 +93,61 @@ def resolve(route: rt.Socket, wanted: Iterable[Way]) -> None:
 
     A refusal shows as a neighbour that stays unknown.
     """
+    _tell(route, rt.NEWNEIGH, rt.CREATE, rt.NTF_USE, wanted)
+
+
+def ask_anew(addresses: Iterable[IPv4Address]) -> None:
+    """Have the kernel ask everybody on the link who the next hops of these addresses are.
+
+    By itself it takes a MAC that it confirmed for good for up to 45 s, asks that MAC alone after 5
+    more, and gives it up after 3 (arp(7)). So forget what it learned: it asks at once, keeps its
+    own packets back for the moment that an answer takes, and next_hops() goes on with the MAC.
+    """
+    with rt.Socket() as route:
+        ways = set(find_ways(route, addresses).values())
+        known = find_neighbours(route) if ways else {}
+        doubted = [
+            way for way in ways if (each := known.get((way.ifindex, way.gateway))) and each.learned
+        ]
+        _tell(route, rt.DELNEIGH, 0, 0, doubted)
+        resolve(route, doubted)
+
+
+def _tell(route: rt.Socket, kind: int, how: int, flags: int, ways: Iterable[Way]) -> None:
+    """A message about the neighbour of each; what becomes of it shows when they are read."""
     bodies = [
-        rt.NEIGHBOUR.pack(socket.AF_INET, 0, 0, way.ifindex, 0, rt.NTF_USE, 0)
+        rt.NEIGHBOUR.pack(socket.AF_INET, 0, 0, way.ifindex, 0, flags, 0)
         + rt.attribute(rt.NDA_DST, way.gateway.packed)
-        for way in wanted
+        for way in ways
     ]
     for start in range(0, len(bodies), _AT_ONCE):
         some = bodies[start : start + _AT_ONCE]
-        list(route.ask(rt.NEWNEIGH, rt.REQUEST | rt.ACK | rt.CREATE, some))
+        list(route.ask(kind, rt.REQUEST | rt.ACK | how, some))
 
 
 def next_hops(
-    addresses: Iterable[IPv4Address], uplinks: Mapping[int, str], known_before: dict[Way, bytes]
+    addresses: Iterable[IPv4Address], uplinks: Mapping[int, str], before: Before
 ) -> dict[IPv4Address, tuple[bytes, str]]:
     """(MAC, uplink) of each address whose way out is an uplink and whose next hop is known.
 
     `uplinks` are names by interface index. What is not known, or was not confirmed for a while, the
     kernel is asked to look up; the answer is an event. It forgets neighbours that the stack does
-    not use: until it says that one does not answer, its MAC is that of `known_before`, which this
-    replaces.
+    not use, and does not know a router that a route names for the first time: until it says that
+    one does not answer, `before` holds, which this replaces.
     """
     with rt.Socket() as route:
         ways = {
             to: way for to, way in find_ways(route, addresses).items() if way.ifindex in uplinks
         }
         neighbours = find_neighbours(route) if ways else {}
-        found, unsure, macs = {}, set(), {}
+        after, unsure = Before(), set()
         for address, way in ways.items():
             known = neighbours.get((way.ifindex, way.gateway), Neighbour(b""))
-            mac = known.mac or (b"" if known.failed else known_before.get(way, b""))
-            if len(mac) == 6:
-                macs[way] = mac
-                found[address] = (mac, uplinks[way.ifindex])
+            used, mac = (way, known.mac) if known.mac or known.failed else before.of(address, way)
+            if len(mac) == 6 and used.ifindex in uplinks:
+                after.ways[address], after.macs[used] = used, mac
             if known.stale or not (known.mac or known.resolving):
                 unsure.add(way)
         resolve(route, unsure)
-    known_before.clear()
-    known_before.update(macs)
-    return found
+    before.ways, before.macs = after.ways, after.macs
+    return {to: (after.macs[way], uplinks[way.ifindex]) for to, way in after.ways.items()}

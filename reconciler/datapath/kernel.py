@@ -34,7 +34,7 @@ from reconciler.datapath.apply import (
 from reconciler.datapath.devices import Devices
 from reconciler.datapath.drops import lost
 from reconciler.datapath.errors import HostError, TransientError
-from reconciler.datapath.hops import Way, next_hops
+from reconciler.datapath.hops import Before, next_hops
 from reconciler.datapath.links import Links, fallbacks
 from reconciler.datapath.maps import Layouts, Maps
 from reconciler.datapath.netlink import NetDevice, attempting, net_device, net_devices
@@ -90,7 +90,7 @@ class KernelDatapath:
         # Live tables as they are laid out, without origins; and the same, once they are read again.
         self._known: dict[str, Table] = {}
         self._hashed: dict[str, Known] = {}
-        self._macs: dict[Way, bytes] = {}  # of next hops
+        self._hops = Before()
 
     def facts(self, desired: HostState, seen: Seen | None = None) -> Facts:
         """See Datapath. Next hops that are not known yet are looked up meanwhile."""
@@ -359,7 +359,7 @@ class KernelDatapath:
         names = {found[name].ifindex: name for name in uplinks if name in found}
         if not names or not len(others):
             return {}
-        hops = next_hops((IPv4Address(each) for each in others.tolist()), names, self._macs)
+        hops = next_hops((IPv4Address(each) for each in others.tolist()), names, self._hops)
         return {address: NextHop(mac, uplink) for address, (mac, uplink) in hops.items()}
 
     def _reset_counters(self, plan: Plan, maps: Maps) -> None:

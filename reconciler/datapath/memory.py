@@ -61,6 +61,7 @@ class Surroundings:
     )
     unit: int = 1000  # the clock of the map health
     silent: set[IPv4Address] = field(default_factory=set)  # hosts that answer no probe
+    doubted: list[IPv4Address] = field(default_factory=list)  # whose next hops to look up anew
 
 
 class MemoryProber:
@@ -88,6 +89,10 @@ class MemoryProber:
         for address in self._addresses[rows].tolist():
             if IPv4Address(address) not in self._datapath.around.silent and address in slots:
                 self.health["heard"][slots[address]] = self.now()
+
+    def doubt(self, rows: NDArray[np.intp]) -> None:
+        """See Prober."""
+        self._datapath.around.doubted += map(IPv4Address, self._addresses[rows].tolist())
 
     def tell(self) -> None:
         """See Prober."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from reconciler.abi.generated import MAPS, Liveness, OptionFlag, Stage, Wire
 from reconciler.abi.table import Rows
-from reconciler.datapath import libbpf, tables
+from reconciler.datapath import hops, libbpf, tables
 from reconciler.datapath.errors import TransientError
 from reconciler.datapath.pins import Pinned, Pins
 
@@ -103,6 +103,11 @@ class KernelProber:
             at = chosen.ctypes.data + sent * _MESSAGE.itemsize
             done = _sendmmsg(number, at, len(chosen) - sent, socket.MSG_DONTWAIT)
             sent += max(done, 1)  # one that cannot be sent is a probe without an answer
+
+    def doubt(self, rows: NDArray[np.intp]) -> None:
+        """See Prober. A kernel that does not answer finds out by itself, later."""
+        with suppress(TransientError):
+            hops.ask_anew(IPv4Address(int(each)) for each in self._addresses["address"][rows])
 
     def tell(self) -> None:
         """See Prober."""

@@ -127,6 +127,10 @@ class Prober(Protocol):
         """A probe to each of them; answers show in `health`."""
         ...
 
+    def doubt(self, rows: NDArray[np.intp]) -> None:
+        """They died: have the MACs of their next hops looked up anew, as routers are replaced."""
+        ...
+
     def tell(self) -> None:
         """Verdicts changed: what the data plane decided about flows is stale."""
         ...

@@ -89,6 +89,14 @@ def test_a_host_that_falls_silent_is_told_and_written(
     ]
 
 
+def test_the_next_hop_of_a_host_that_died_is_looked_up_anew_once(probed: Probed) -> None:
+    probed.run(2)
+    assert not probed.machine.datapath.around.doubted
+    probed.machine.datapath.around.silent.add(FAR)
+    probed.run(5)
+    assert probed.machine.datapath.around.doubted == [FAR]
+
+
 def test_a_condition_says_since_when(probed: Probed) -> None:
     probed.run(2)
     since = probed.probing.reach.condition.since

@@ -348,6 +348,20 @@ def test_a_next_hop_that_the_kernel_forgets_stays_until_it_does_not_answer(
     assert away not in world.datapath.facts(desired).next_hops
 
 
+def test_a_router_that_a_route_names_is_used_once_it_answers(world: KernelWorld) -> None:
+    """Until then packets go by the old one; if it never answers, nowhere."""
+    place, desired, away = world.place, world.wanted(others=2), IPv4Address("172.31.0.2")
+    before = world.datapath.facts(desired).next_hops
+    place.ip("host", *"route add 172.31.0.2/32 via 172.31.0.77".split())
+    assert world.datapath.facts(desired).next_hops == before
+    assert world.datapath.facts(desired).next_hops == before
+    place.ip("host", *f"neigh replace 172.31.0.77 lladdr 02:00:00:00:00:77 dev {UPLINK}".split())
+    assert world.datapath.facts(desired).next_hops[away].mac[-1] == 0x77
+    place.ip("host", *"route replace 172.31.0.2/32 via 172.31.0.78".split())
+    assert world.datapath.facts(desired).next_hops[away].mac[-1] == 0x77
+    wait_until(lambda: away not in world.datapath.facts(desired).next_hops)
+
+
 def test_a_gateway_is_the_next_hop_of_what_lies_behind_it(world: KernelWorld) -> None:
     place = world.place
     place.ip("host", *"route add 172.31.0.2/32 via 172.31.0.40".split())

@@ -2,13 +2,14 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from ipaddress import IPv4Address
 
 import numpy as np
 import pytest
 from scapy.contrib.geneve import GENEVE
 from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import ARP, Ether
 
 from reconciler.abi.generated import MAPS, Wire
 from reconciler.datapath import libbpf
@@ -164,3 +165,30 @@ def test_a_verdict_makes_remembered_decisions_stale(place: Place) -> None:
         prober.tell()
         assert libbpf.lookup(fd, bytes(4), 8) != before
     prober.close()
+
+
+def test_the_next_hop_of_the_doubted_is_asked_for_and_nobody_elses(place: Place) -> None:
+    """Of what an operator says there is no doubt."""
+    addressed()
+    for last, state in ((5, "reachable"), (6, "stale"), (7, "permanent"), (8, "reachable")):
+        neighbour = f"192.0.2.{last} lladdr 02:00:00:00:00:{last:02x} dev eth0 nud {state}"
+        command("ip", "neigh", "replace", *neighbour.split())
+    command("ip", "route", "add", "198.51.100.1", "via", "192.0.2.6")
+    far = int(IPv4Address("198.51.100.1"))
+    prober = KernelProber(place.pins, OWN)
+    prober.aim(np.append(hosts(5, 7, 8), np.uint32(far)))
+    with listener() as listening:
+        prober.doubt(np.array([0, 1, 3]))
+        listening.settimeout(0.3)
+        asked = set()
+        with suppress(TimeoutError):
+            while True:
+                frame = Ether(listening.recv(2048))
+                if ARP in frame:
+                    assert frame.dst == "ff:ff:ff:ff:ff:ff"
+                    asked.add(frame[ARP].pdst)
+    prober.close()
+    assert asked == {"192.0.2.5", "192.0.2.6"}
+    kept = command("ip", "neigh", "show", "192.0.2.7") + command("ip", "neigh", "show", "192.0.2.8")
+    assert "PERMANENT" in kept
+    assert "REACHABLE" in kept
