@@ -53,18 +53,21 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @dataclass
 class Stream:
-    """UDP of FLOWS flows one way, so that no direct path is learned: each packet asks a bouncer."""
+    """UDP of many flows one way, so that no direct path is learned: each packet asks a bouncer."""
 
     cloud: Cloud
     source: str
     target: str
+    flows: int = FLOWS
     lost: list[float] = field(default_factory=list)  # when they were sent
     late: float = 0.0  # how much longer than asked this machine slept at worst
 
     def __enter__(self) -> Stream:
         target = self.cloud.member(self.target)
         with entered(self.cloud.member(self.source).netns):
-            self._from = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(FLOWS)]
+            self._from = [
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(self.flows)
+            ]
         with entered(target.netns):
             self._to = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._to.bind(("", PORT))
@@ -100,6 +103,11 @@ class Stream:
                 found.add(struct.unpack("<Q", self._to.recv(64))[0])
             except BlockingIOError:
                 return found
+
+    @property
+    def sent(self) -> int:
+        """Packets until now."""
+        return len(self._sent)
 
     def outage(self, since: float) -> float:
         """Seconds from `since` until the last packet that was lost was sent."""

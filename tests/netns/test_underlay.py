@@ -20,6 +20,7 @@ FIELDS = (
         "ip.ttl",
         "ip.dsfield",
         "ip.flags.df",
+        "udp.srcport",
         "udp.dstport",
         "udp.checksum",
         "geneve.vni",
