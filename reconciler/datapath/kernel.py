@@ -35,7 +35,7 @@ from reconciler.datapath.devices import Devices
 from reconciler.datapath.drops import lost
 from reconciler.datapath.errors import HostError, TransientError
 from reconciler.datapath.hops import Before, next_hops
-from reconciler.datapath.links import Links, fallbacks
+from reconciler.datapath.links import Links
 from reconciler.datapath.maps import Layouts, Maps
 from reconciler.datapath.netlink import NetDevice, attempting, net_device, net_devices
 from reconciler.datapath.objects import Objects
@@ -48,6 +48,7 @@ from reconciler.datapath.protocol import (
     Report,
     Stopping,
     Traffic,
+    fallbacks,
     never,
 )
 from reconciler.datapath.sets import Sets

@@ -7,7 +7,7 @@ program is one step in the kernel, so that a packet sees the old one or the new 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -49,11 +49,6 @@ class _Pinned:
     name: str
     info: LinkInfo
     device: NetDevice | None
-
-
-def fallbacks(live: Iterable[Link]) -> tuple[str, ...]:
-    """The links that run in another mode than wanted, and why."""
-    return tuple(f"{each.interface} {each.fallback}" for each in live if each.fallback)
 
 
 class Links:

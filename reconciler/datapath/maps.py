@@ -6,6 +6,7 @@ reads what another one pinned, and bpftool shows fields by name.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -13,14 +14,16 @@ import numpy as np
 
 from reconciler.abi.btf import LayoutError, Reader
 from reconciler.abi.convert import convert
-from reconciler.abi.generated import MAPS
+from reconciler.abi.generated import ABI, MAPS
 from reconciler.abi.shape import UNKNOWN, Shape, columns, convertible
 from reconciler.abi.spec import MapKind, MapSpec
 from reconciler.abi.table import Rows, Table
 from reconciler.compile.check import fill_check
 from reconciler.datapath import libbpf
-from reconciler.datapath.libbpf import Fd, MapInfo, Object
-from reconciler.datapath.pins import Pinned, Pins
+from reconciler.datapath.libbpf import BpfError, Fd, MapInfo, Object
+from reconciler.datapath.pins import Noted, Pinned, Pins
+
+LAYOUT = "layout"  # the note of a set that says which ABI its maps have
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +67,32 @@ Maps = dict[str, OpenMap]
 
 
 class Layouts:
-    """Layouts by the BTF that maps were made with; each is read and understood once."""
+    """Layouts by the BTF that maps were made with; each is read and understood once.
+
+    The kernel shows BTF to CAP_SYS_ADMIN alone. Without it, a map is laid out as today's where its
+    set is noted to be of today's ABI, and nobody can tell otherwise.
+    """
 
     def __init__(self) -> None:
         self._readers: dict[int, Reader | None] = {}
-        self._layouts: dict[tuple[str, MapInfo], Layout] = {}
+        self._layouts: dict[tuple[str, MapInfo, str], Layout] = {}
 
-    def open(self, name: str, fd: Fd) -> OpenMap:
-        """A map as it is; the descriptor is the result's from now on."""
+    def open(self, name: str, fd: Fd, abi: str) -> OpenMap:
+        """A map as it is; the descriptor is the result's from now on. `abi`: see release()."""
         info = libbpf.map_info(fd)
-        kind = name, replace(info, id=0)
+        kind = name, replace(info, id=0), abi
         if kind not in self._layouts:
-            self._layouts[kind] = self._layout(name, info)
+            self._layouts[kind] = self._layout(name, info, abi)
         return OpenMap(name, fd, info, self._layouts[kind])
 
-    def _layout(self, name: str, info: MapInfo) -> Layout:
-        reader = self._reader(info.btf_id)
-        spec = reader.map(name) if reader is not None else None
+    def _layout(self, name: str, info: MapInfo, abi: str) -> Layout:
+        try:
+            reader = self._reader(info.btf_id)
+            spec = reader.map(name) if reader is not None else None
+        except BpfError as error:
+            if error.errno != errno.EPERM:
+                raise
+            spec = MAPS.get(name) if abi == ABI else None
         if spec is not None:
             spec = replace(spec, capacity=info.capacity, flags=info.flags)
             sizes = spec.key.dtype.itemsize, spec.value.dtype.itemsize
@@ -125,13 +137,19 @@ def wanted(chosen: Mapping[str, int]) -> tuple[Shape, ...]:
     return tuple(Shape.of(spec, capacity(spec, chosen)) for _, spec in sorted(MAPS.items()))
 
 
+def release(pins: Pins) -> str:
+    """The ABI that a set was made with, '' if that is not noted."""
+    return str((pins.read_note(Noted.SET, LAYOUT) or {}).get("abi", ""))
+
+
 def open_pinned(pins: Pins, layouts: Layouts, kind: Pinned = Pinned.MAP) -> Maps:
     """Every map of a set."""
     found: Maps = {}
+    abi = release(pins)
     for name in pins.names(kind):
         fd = pins.get(kind, name)
         if fd is not None:
-            found[name] = layouts.open(name, fd)
+            found[name] = layouts.open(name, fd, abi)
     return found
 
 
@@ -151,7 +169,7 @@ def create(elfs: Iterable[bytes], kept: Maps, layouts: Layouts, chosen: Mapping[
             described.load()
             for name in names:
                 if name not in kept and name not in made:
-                    made[name] = layouts.open(name, described.map_fd(name))
+                    made[name] = layouts.open(name, described.map_fd(name), ABI)
     return made
 
 

@@ -30,7 +30,6 @@ from reconciler.compile.state import (
 from reconciler.datapath import slots
 from reconciler.datapath.apply import carry_out, check_capacity
 from reconciler.datapath.errors import HostError, TransientError
-from reconciler.datapath.links import fallbacks
 from reconciler.datapath.protocol import (
     Count,
     EndpointTraffic,
@@ -38,6 +37,7 @@ from reconciler.datapath.protocol import (
     Report,
     Stopping,
     Traffic,
+    fallbacks,
     never,
 )
 from reconciler.plan.diff import Item, item_name, locate

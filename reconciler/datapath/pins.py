@@ -41,6 +41,7 @@ _SET, _BEFORE = "set", "before"
 class Noted(StrEnum):
     """What notes are about."""
 
+    SET = "set"
     PROGRAM = "program"
     LINK = "link"
     INTERFACE = "interface"
@@ -185,8 +186,8 @@ class Pins:
         return (self._set if kind in _OF_A_SET else self.root) / kind
 
     def _note(self, kind: Noted, name: str) -> Path:
-        """A program's is part of its set."""
-        place = self._set if kind is Noted.PROGRAM else self.root
+        """A program's is part of its set, as is a set's own."""
+        place = self._set if kind in (Noted.SET, Noted.PROGRAM) else self.root
         return place / "notes" / f"{kind}:{_encode(name)}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Protocol
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reconciler.abi.table import Rows
 from reconciler.compile.facts import Facts, Seen
-from reconciler.compile.state import HostState
+from reconciler.compile.state import HostState, Link
 from reconciler.plan.diff import Counts
 from reconciler.plan.plan import Plan
 
@@ -188,3 +188,8 @@ class Datapath(Protocol):
     def remove(self) -> None:
         """Take links, programs, maps and our interfaces off this host. Twice is once."""
         ...
+
+
+def fallbacks(live: Iterable[Link]) -> tuple[str, ...]:
+    """The links that run in another mode than wanted, and why."""
+    return tuple(f"{each.interface} {each.fallback}" for each in live if each.fallback)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from reconciler.abi.generated import MAPS
+from reconciler.abi.generated import ABI, MAPS
 from reconciler.abi.shape import LEARNED
 from reconciler.abi.spec import MapKind, Ownership
 from reconciler.abi.table import Rows, Table
@@ -27,7 +27,7 @@ from reconciler.datapath import maps as kernel_maps
 from reconciler.datapath.links import Links
 from reconciler.datapath.maps import Layouts, Maps, OpenMap
 from reconciler.datapath.objects import Objects
-from reconciler.datapath.pins import Pinned, Pins
+from reconciler.datapath.pins import Noted, Pinned, Pins
 
 
 class Sets:
@@ -61,6 +61,7 @@ class Sets:
         """
         beside, kept = self._pins.beside(), self.kept(maps)
         made = kernel_maps.create(elfs, kept, self._layouts, self._capacities)
+        beside.note(Noted.SET, kernel_maps.LAYOUT, {"abi": ABI})
         for name, each in (*kept.items(), *made.items()):
             beside.put(Pinned.MAP, name, each.fd)
         for name in kept:
@@ -142,7 +143,7 @@ class Sets:
         if before is not None:  # cut short: what is to be carried is still in the old map alone
             fd = before.get(Pinned.MAP, name)
             if fd is not None and libbpf.map_info(fd).id != live.info.id:
-                old = self._layouts.open(name, fd)
+                old = self._layouts.open(name, fd, kernel_maps.release(before))
                 earlier = carry.sums(old, before.get(Pinned.CARRIED, name), spec, capacity)
                 return carry.added(earlier, carry.sums(live, None, spec, capacity))
         return carry.sums(live, self._pins.get(Pinned.CARRIED, name), spec, capacity)
