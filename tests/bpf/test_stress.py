@@ -64,6 +64,12 @@ class Rig:
         values["mac"][:, 4], values["mac"][:, 5] = keys["index"] >> 8, keys["index"] & 255
         libbpf.update_batch(self.bench.maps["next_hops"], keys, values)
 
+    def no_next_hop(self) -> None:
+        """None, as other tests of the same maps expect."""
+        keys, values = zeros(MAPS["next_hops"].key, ROWS * VERSIONS), hops(ROWS * VERSIONS)
+        keys["index"] = np.arange(len(keys))
+        libbpf.update_batch(self.bench.maps["next_hops"], keys, values)
+
     def run(
         self, program: str, frames: list[bytes], write: Callable[[], None], chunks: int,
         of_next_hops: bool = False,
@@ -212,8 +218,10 @@ def stress(rig: Rig, name: str, chunks: int) -> Seen:
 
 
 @pytest.fixture
-def rig(world: World, tmp_path: Path) -> Rig:
-    return Rig(world, tmp_path)
+def rig(world: World, tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(world, tmp_path)
+    yield made
+    made.no_next_hop()
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ def opened(cloud: Cloud, host: str, name: str) -> OpenMap:
     """A pinned map, as its own BTF says."""
     fd = Pins(cloud.lab.places.bpffs, host).get(Pinned.MAP, name)
     assert fd is not None
-    return Layouts().open(name, fd)
+    return Layouts().open(name, fd, "")
 
 
 def spec_of(cloud: Cloud, host: str, name: str) -> MapSpec:
@@ -220,12 +220,12 @@ def test_a_constant_that_is_used_for_the_first_time_loses_no_packet(
         pins = Pins(running.lab.places.bpffs, host)
         return str((pins.read_note(Noted.PROGRAM, "access") or {})["constants"])
 
-    first = constants("alpha")
+    first = {host: constants(host) for host in HOSTS}
 
     def there() -> None:
-        upgrade(running, releases["constants"], lambda host: constants(host) != first)
+        upgrade(running, releases["constants"], lambda host: constants(host) != first[host])
 
     def back() -> None:
-        upgrade(running, releases["this"], lambda host: constants(host) == first)
+        upgrade(running, releases["this"], lambda host: constants(host) == first[host])
 
     cycle(running, there, back)
