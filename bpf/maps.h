@@ -60,6 +60,7 @@ struct {
 	__type(key, __u32);
 	__type(value, struct next_hop);
 	__uint(max_entries, LIMIT_HOSTS);
+	__uint(map_flags, BPF_F_MMAPABLE); /* written word by word */
 } next_hops SEC(".maps") __owned;
 
 /* Underlay interfaces of this host. */
@@ -68,6 +69,7 @@ struct {
 	__type(key, __u32);
 	__type(value, struct uplink);
 	__uint(max_entries, LIMIT_UPLINKS);
+	__uint(map_flags, BPF_F_MMAPABLE); /* written word by word */
 } uplinks SEC(".maps") __owned;
 
 /* Their MACs. */
@@ -76,6 +78,7 @@ struct {
 	__type(key, __u32);
 	__type(value, struct uplink_mac);
 	__uint(max_entries, LIMIT_UPLINKS);
+	__uint(map_flags, BPF_F_MMAPABLE); /* written word by word */
 } uplink_macs SEC(".maps") __owned;
 
 /* Whose interface a frame came in on. */

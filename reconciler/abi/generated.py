@@ -314,7 +314,7 @@ MAPS = MappingProxyType(
                 np.dtype([("mac", "|u1", (6,)), ("uplink", "<u2")]), {"mac": "mac"}, frozenset()
             ),
             16384,
-            0,
+            1024,
             Ownership.OWNED,
         ),
         "path_mtus": MapSpec(
@@ -371,7 +371,7 @@ MAPS = MappingProxyType(
             Record(np.dtype([("index", "<u4")]), {}, frozenset()),
             Record(np.dtype([("mac", "|u1", (6,)), ("valid", "<u2")]), {"mac": "mac"}, frozenset()),
             4,
-            0,
+            1024,
             Ownership.OWNED,
         ),
         "uplinks": MapSpec(
@@ -380,7 +380,7 @@ MAPS = MappingProxyType(
             Record(np.dtype([("index", "<u4")]), {}, frozenset()),
             Record(np.dtype([("ifindex", "<u4"), ("mtu", "<u4")]), {}, frozenset()),
             4,
-            0,
+            1024,
             Ownership.OWNED,
         ),
     }
@@ -392,4 +392,4 @@ CONSTANTS = Record(
 )
 
 # Names this layout in serialised host states.
-ABI = "c95f3a90b73e51d3"
+ABI = "deeee6f337eb1768"

@@ -11,6 +11,8 @@ from enum import IntEnum, StrEnum
 
 import numpy as np
 
+MMAPABLE = 1 << 10  # BPF_F_MMAPABLE
+
 
 class MapKind(IntEnum):
     """Kernel numbers of `enum bpf_map_type` (include/uapi/linux/bpf.h)."""
@@ -62,3 +64,9 @@ class MapSpec:
     def dense(self) -> bool:
         """Whether every index exists, so that an absent row is an all-zero value."""
         return self.kind in (MapKind.ARRAY, MapKind.PERCPU_ARRAY)
+
+    @property
+    def words(self) -> bool:
+        """Whether it is an array of 8-byte values that can be mapped into memory."""
+        mapped = self.kind is MapKind.ARRAY and bool(self.flags & MMAPABLE)
+        return mapped and self.value.dtype.itemsize == 8

@@ -73,7 +73,7 @@ def rows(pair: Pair) -> Table:
 def first(pair: Pair) -> Table:
     """Copy all rows into the new map, which nobody uses yet; what was copied."""
     copied = rows(pair)
-    tables.write_rows(pair.new.fd, copied.keys, copied.values)
+    tables.write_rows(pair.new.fd, pair.target, copied.keys, copied.values)
     return copied
 
 
@@ -169,4 +169,4 @@ def write_carried(fd: Fd, spec: MapSpec, rows: Rows) -> None:
     """Replace what is kept beside a per-CPU map."""
     keys = np.zeros(len(rows), spec.key.dtype)
     keys["index"] = np.arange(len(rows))
-    tables.write_rows(fd, keys, rows)
+    tables.write_rows(fd, carried_spec(spec), keys, rows)

@@ -73,7 +73,7 @@ class Sets:
             spec = MAPS[name]
             if spec.ownership is Ownership.OWNED:
                 rows = table(name)
-                tables.write_rows(each.fd, rows.keys, rows.values)
+                tables.write_rows(each.fd, spec, rows.keys, rows.values)
             elif spec.kind is MapKind.PERCPU_ARRAY and spec.ownership in LEARNED:
                 with libbpf.create_map(carry.carried_spec(spec), each.info.capacity) as carried:
                     beside.put(Pinned.CARRIED, name, carried)

@@ -181,14 +181,15 @@ def read_rows(fd: Fd, spec: MapSpec, keys: Rows) -> tuple[Rows, NDArray[np.bool_
 
 
 def write_rows(
-    fd: Fd, keys: Rows, values: Rows, pause: Callable[[float], None] = time.sleep
+    fd: Fd, spec: MapSpec, keys: Rows, values: Rows, pause: Callable[[float], None] = time.sleep
 ) -> int:
     """Write rows in order; how many were written: all, or WriteError."""
     keys, values = np.ascontiguousarray(keys), np.ascontiguousarray(values)
+    update = libbpf.update_words if spec.words else libbpf.update_batch
 
     def write(start: int) -> tuple[int, int]:
         end = start + BATCH
-        return libbpf.update_batch(fd, keys[start:end], values[start:end])
+        return update(fd, keys[start:end], values[start:end])
 
     def write_one(row: int) -> None:
         libbpf.update(fd, keys[row].tobytes(), values[row].tobytes())
@@ -201,7 +202,7 @@ def delete_rows(
 ) -> int:
     """Delete rows in order; a row that is gone counts as deleted. Arrays are set to zero."""
     if spec.dense:
-        return write_rows(fd, keys, np.zeros(len(keys), spec.value.dtype), pause)
+        return write_rows(fd, spec, keys, np.zeros(len(keys), spec.value.dtype), pause)
     keys = np.ascontiguousarray(keys)
 
     def delete(start: int) -> tuple[int, int]:

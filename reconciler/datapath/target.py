@@ -42,7 +42,7 @@ class KernelTarget:
 
     def write(self, rows: Table) -> None:
         """See Target."""
-        tables.write_rows(self._maps[rows.spec.name].fd, rows.keys, rows.values)
+        tables.write_rows(self._maps[rows.spec.name].fd, rows.spec, rows.keys, rows.values)
         tables.tell_written(self._maps["generations"].fd)
 
     def delete(self, rows: Table) -> None:

@@ -84,7 +84,7 @@ def fill(state: HostState) -> int:
         for name, table in state.tables.items():
             spec = MAPS[name]
             fd = stack.enter_context(libbpf.create_map(spec, spec.capacity))
-            tables.write_rows(fd, table.keys, table.values)
+            tables.write_rows(fd, spec, table.keys, table.values)
             assert tables.read_table(fd, spec, spec.capacity) == table
     return sum(map(len, state.tables.values()))
 

@@ -78,7 +78,7 @@ def test_reading_and_writing_a_large_map(
     wrote: list[float] = []
     referred: list[float] = []
     for _ in range(3):
-        ours, theirs = paired(lambda: tables.write_rows(fd, keys, values), c_write, 1)
+        ours, theirs = paired(lambda: tables.write_rows(fd, SPEC, keys, values), c_write, 1)
         wrote.append(ours)
         referred.append(theirs)
         if len(wrote) < 3:
@@ -98,7 +98,7 @@ def test_reading_a_large_map_and_comparing_it(
 ) -> None:
     fd, pin = pinned
     keys, values = make_rows(SPEC, ROWS)
-    tables.write_rows(fd, keys, values)
+    tables.write_rows(fd, SPEC, keys, values)
     desired = Table.make(SPEC, keys, values)
     known = Known.of(desired)
     per_row = 1e9 / ROWS
@@ -115,7 +115,7 @@ def test_reading_a_large_map_and_comparing_it(
     changed = np.random.default_rng(2).choice(ROWS, 1000, replace=False)
     damaged = values[changed]
     damaged["identity"] ^= 1
-    tables.write_rows(fd, keys[changed], damaged)
+    tables.write_rows(fd, SPEC, keys[changed], damaged)
 
     def find() -> None:
         table = tables.read_table(fd, SPEC, CAPACITY, known=known)
@@ -131,7 +131,7 @@ def test_reading_a_large_map_and_comparing_it(
     found = diff_tables(desired, tables.read_table(fd, SPEC, CAPACITY, known=known))
     assert found is not None
     wanted = desired.take(found.updates)
-    written = tables.write_rows(fd, wanted.keys, wanted.values)
+    written = tables.write_rows(fd, SPEC, wanted.keys, wanted.values)
     report.add(
         f"3 rows written to repair 1,000 of {ROWS:,}", written, "rows",
         at_most=1000, at_least=1000, absolute=True,

@@ -122,7 +122,7 @@ def filled(bench: Bench) -> World:
                 ((numbers << 8) + (11 << 24)).astype(">u4").view(np.uint8).reshape(-1, 4)
             )
             values["number"] = numbers + 100
-        tables.write_rows(bench.maps[name], keys, values)
+        tables.write_rows(bench.maps[name], MAPS[name], keys, values)
     return World(bench)
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from reconciler.abi.generated import MAPS, Reason, Stage
 from reconciler.abi.table import Rows, zeros
 from reconciler.compile.check import fill_check
-from reconciler.datapath import libbpf
+from reconciler.datapath import libbpf, tables
 from tests.bpf.built import altered, built
 from tests.bpf.frames import BLUE, ME, MY_MAC, OTHER, WEB, B, datagram, tunnel
 from tests.bpf.harness import INTERFACE, SELF, Bench, World, Xdp, address, clock, on_processor
@@ -62,13 +62,13 @@ class Rig:
         keys["index"] = np.arange(len(keys))
         values["mac"][:, 0], values["mac"][:, 1] = 0x02, 0xBB
         values["mac"][:, 4], values["mac"][:, 5] = keys["index"] >> 8, keys["index"] & 255
-        libbpf.update_batch(self.bench.maps["next_hops"], keys, values)
+        tables.write_rows(self.bench.maps["next_hops"], MAPS["next_hops"], keys, values)
 
     def no_next_hop(self) -> None:
         """None, as other tests of the same maps expect."""
         keys, values = zeros(MAPS["next_hops"].key, ROWS * VERSIONS), hops(ROWS * VERSIONS)
         keys["index"] = np.arange(len(keys))
-        libbpf.update_batch(self.bench.maps["next_hops"], keys, values)
+        tables.write_rows(self.bench.maps["next_hops"], MAPS["next_hops"], keys, values)
 
     def run(
         self, program: str, frames: list[bytes], write: Callable[[], None], chunks: int,
@@ -293,7 +293,7 @@ def alone(bench: Bench) -> Iterator[World]:
 
 
 def test_no_frame_has_half_of_a_next_hop(rig: Rig) -> None:
-    """An array's row is overwritten in place; its eight bytes are read in one load."""
+    """An array's row is overwritten in place; its eight bytes are written and read at once."""
     row, version = row_and_version()
     keys, values = zeros(MAPS["next_hops"].key, len(row)), hops(len(row))
     keys["index"] = row
@@ -306,7 +306,7 @@ def test_no_frame_has_half_of_a_next_hop(rig: Rig) -> None:
     fd = rig.bench.maps["next_hops"]
 
     def write() -> None:
-        assert libbpf.update_batch(fd, keys, values) == (len(keys), 0)
+        assert tables.write_rows(fd, MAPS["next_hops"], keys, values) == len(keys)
 
     seen = rig.run("access", frames, write, 5, of_next_hops=True)
     assert (seen.torn, seen.dropped) == (0, 0), seen.example

@@ -194,7 +194,8 @@ def watched(monkeypatch: pytest.MonkeyPatch, strike: Callable[[], None]) -> Iter
         return called
 
     with monkeypatch.context() as patch:
-        for name in ("pin", "update", "delete", "update_batch", "delete_batch", "update_link"):
+        rows = "update", "delete", "update_batch", "update_words", "delete_batch"
+        for name in ("pin", *rows, "update_link"):
             patch.setattr(libbpf, name, before(getattr(libbpf, name)))
         for name in ("rename", "symlink_to", "unlink", "rmdir", "mkdir"):
             patch.setattr(Path, name, before(getattr(Path, name)))
@@ -310,7 +311,7 @@ class Two:
         return keys, values
 
     def write(self, where: Any, vni: list[int], host: list[int]) -> None:
-        tables.write_rows(where.fd, *self.rows(vni=vni, host=host))
+        tables.write_rows(where.fd, self.spec, *self.rows(vni=vni, host=host))
 
     def forget(self, where: Any, vni: int) -> None:
         libbpf.delete(where.fd, self.rows(vni=[vni], host=[0])[0].tobytes())

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from reconciler.abi.digest import Known
 from reconciler.abi.generated import MAPS
-from reconciler.abi.spec import MapSpec
+from reconciler.abi.spec import MapSpec, Ownership
 from reconciler.abi.table import Rows, Table, raw
 from reconciler.datapath import libbpf, tables
 from reconciler.datapath.libbpf import Fd
@@ -54,7 +54,7 @@ def test_what_was_written_is_read_back_sorted(name: str, count: int) -> None:
     keys, values = rows_of(spec, count)
     order = np.random.default_rng(2).permutation(count)
     with made(spec, 1000) as fd:
-        assert tables.write_rows(fd, keys[order], values[order]) == count
+        assert tables.write_rows(fd, spec, keys[order], values[order]) == count
         assert tables.read_table(fd, spec, 1000) == Table.make(spec, keys, values)
 
 
@@ -63,14 +63,14 @@ def test_what_was_written_is_read_back_sorted(name: str, count: int) -> None:
 def test_a_bucket_that_does_not_fit_the_batch_makes_it_grow(spec: MapSpec, batch: int) -> None:
     keys, values = rows_of(spec, 500)
     with made(spec, 512) as fd:
-        tables.write_rows(fd, keys, values)
+        tables.write_rows(fd, spec, keys, values)
         assert tables.read_table(fd, spec, 512, batch=batch) == Table.make(spec, keys, values)
 
 
 def test_more_rows_than_the_expected_capacity_are_not_taken_for_all() -> None:
     keys, values = rows_of(HOSTS, 100)
     with made(HOSTS, 200) as fd:
-        tables.write_rows(fd, keys, values)
+        tables.write_rows(fd, HOSTS, keys, values)
         with pytest.raises(tables.DisturbedError, match="more rows than it can hold"):
             tables.read_table(fd, HOSTS, 50, pause=lambda _: None)
 
@@ -78,7 +78,7 @@ def test_more_rows_than_the_expected_capacity_are_not_taken_for_all() -> None:
 def test_deleting_what_is_gone_is_success() -> None:
     keys, values = rows_of(HOSTS, 10)
     with made(HOSTS, 16) as fd:
-        tables.write_rows(fd, keys, values)
+        tables.write_rows(fd, HOSTS, keys, values)
         assert tables.delete_rows(fd, HOSTS, keys[2:5]) == 3
         assert tables.delete_rows(fd, HOSTS, keys) == 10
         assert len(tables.read_table(fd, HOSTS, 16)) == 0
@@ -87,7 +87,7 @@ def test_deleting_what_is_gone_is_success() -> None:
 def test_a_deleted_array_row_is_zero() -> None:
     keys, values = rows_of(NEXT_HOPS, 10)
     with made(NEXT_HOPS, 16) as fd:
-        tables.write_rows(fd, keys, values)
+        tables.write_rows(fd, NEXT_HOPS, keys, values)
         assert tables.delete_rows(fd, NEXT_HOPS, keys[3:4]) == 1
         left = np.arange(10) != 3
         assert tables.read_table(fd, NEXT_HOPS, 16) == Table.make(
@@ -95,12 +95,19 @@ def test_a_deleted_array_row_is_zero() -> None:
         )
 
 
-@pytest.mark.parametrize("spec", [HOSTS, NETWORKS], ids=lambda spec: spec.name)
+def test_values_of_arrays_are_written_in_one_store() -> None:
+    """Programs read them meanwhile, and no check of theirs tells half of one."""
+    arrays = [each for each in MAPS.values() if each.dense and each.ownership is Ownership.OWNED]
+    assert len(arrays) == 3
+    assert all(each.words for each in arrays)
+
+
+@pytest.mark.parametrize("spec", [HOSTS, NETWORKS, NEXT_HOPS], ids=lambda spec: spec.name)
 def test_a_write_that_stops_half_way_says_how_much_was_written(spec: MapSpec) -> None:
     keys, values = rows_of(spec, 20)
     with made(spec, 8) as fd:
         with pytest.raises(tables.WriteError) as stopped:
-            tables.write_rows(fd, keys, values)
+            tables.write_rows(fd, spec, keys, values)
         assert stopped.value.written == 8
         assert stopped.value.errno in (errno.E2BIG, errno.ENOSPC)
         assert tables.read_table(fd, spec, 8) == Table.make(spec, keys[:8], values[:8])
@@ -109,7 +116,7 @@ def test_a_write_that_stops_half_way_says_how_much_was_written(spec: MapSpec) ->
 def test_chosen_rows_are_read_back_and_missing_ones_are_known() -> None:
     keys, values = rows_of(HOSTS, 10)
     with made(HOSTS, 16) as fd:
-        tables.write_rows(fd, keys[::2], values[::2])
+        tables.write_rows(fd, HOSTS, keys[::2], values[::2])
         found, present = tables.read_rows(fd, HOSTS, keys)
     assert present.tolist() == [True, False] * 5
     assert found[::2].tobytes() == values[::2].tobytes()
@@ -141,7 +148,7 @@ def writing(fd: Fd, first: Table, second: Table) -> Iterator[Callable[[], int]]:
                 tables.delete_rows(
                     fd, gone.spec, gone.keys[~np.isin(raw(gone.keys), raw(new.keys))]
                 )
-                tables.write_rows(fd, new.keys, new.values)
+                tables.write_rows(fd, new.spec, new.keys, new.values)
                 rounds += 1
 
     thread = threading.Thread(target=run)
@@ -164,7 +171,7 @@ def test_a_map_that_changes_while_it_is_read_is_read_again(spec: MapSpec) -> Non
         again += 1
 
     with made(spec, 512) as fd:
-        tables.write_rows(fd, keys, values)
+        tables.write_rows(fd, spec, keys, values)
         with writing(fd, *states):
             while reads < 20 or again < 20:
                 try:
@@ -185,7 +192,7 @@ def test_rows_that_nobody_touches_are_never_missed(spec: MapSpec) -> None:
     few = Table.make(spec, keys[:300], values[:300])
     reads = 0
     with made(spec, 1024) as fd:
-        tables.write_rows(fd, keys, values)
+        tables.write_rows(fd, spec, keys, values)
         with writing(fd, few, every) as rounds:
             while reads < 20 or rounds() < 100:
                 try:
@@ -195,7 +202,7 @@ def test_rows_that_nobody_touches_are_never_missed(spec: MapSpec) -> None:
                 reads += 1
                 kept = np.isin(raw(table.keys), raw(few.keys))
                 assert table.take(kept) == few
-        tables.write_rows(fd, keys, values)
+        tables.write_rows(fd, spec, keys, values)
         assert tables.read_table(fd, spec, 1024) == every
 
 
@@ -203,7 +210,7 @@ def test_a_table_that_is_as_it_was_known_is_read_once() -> None:
     keys, values = rows_of(HOSTS, 10)
     known = Known.of(Table.make(HOSTS, keys, values))
     with made(HOSTS, 16) as fd:
-        tables.write_rows(fd, keys, values)
+        tables.write_rows(fd, HOSTS, keys, values)
         stop = pytest.fail
         table = tables.read_table(fd, HOSTS, 16, known=known, pause=lambda _: stop("again"))
         assert table is known.table

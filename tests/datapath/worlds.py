@@ -207,7 +207,7 @@ class KernelWorld(World):
 
     def write(self, name: str, keys: Rows, values: Rows) -> None:
         with self.map(name) as fd:
-            tables.write_rows(fd, keys, values)
+            tables.write_rows(fd, MAPS[name], keys, values)
 
     def delete(self, name: str, keys: Rows) -> None:
         with self.map(name) as fd:
