@@ -21,6 +21,7 @@ class Followed:
     where `missing` says why the commit has nothing for the host."""
 
     memory: Memory
+    number: int  # of the host
     overview: Overview
     state: HostState
     missing: str = ""
@@ -34,18 +35,18 @@ def follow_host(step: Step, host: HostName, before: Followed | None = None) -> F
         return _compiled(step.memory, step.topology, host)
     if before.missing:
         return replace(before, memory=step.memory)
-    number = host_index(step.delta.new, host)
     old, new = before.overview.among(step.delta.old), before.overview.among(step.delta.new)
-    return replace(before, memory=step.memory, state=update(before.state, old, new, number))
+    return replace(before, memory=step.memory, state=update(before.state, old, new, before.number))
 
 
 def _compiled(memory: Memory, topology: Topology, host: HostName) -> Followed:
     overview = Overview.of(topology)
     bare = overview.among(_without_endpoints(topology))
     try:
-        return Followed(memory, bare, state_of(overview, host_index(topology, host)))
+        number = host_index(topology, host)
     except UnknownHostError as error:
-        return Followed(memory, bare, HostState.empty(host), str(error))
+        return Followed(memory, -1, bare, HostState.empty(host), str(error))
+    return Followed(memory, number, bare, state_of(overview, number))
 
 
 def _without_endpoints(topology: Topology) -> Topology:

@@ -10,25 +10,22 @@ from numpy.typing import NDArray
 
 from reconciler.manifest.document import Document
 from reconciler.model.columns import Columns
+from reconciler.model.frame import Frame
 from reconciler.model.ranges import reserved
 from reconciler.model.repeats import repeats
 from reconciler.model.report import Report, called, seen_from
-from reconciler.model.subnets import Subnets, free_addresses, words
+from reconciler.model.subnets import free_addresses, words
 from reconciler.model.topology import Address, Network, unpacked
 
 
 def check_addresses(
     columns: Columns,
     network: NDArray[np.int32],
-    networks: Sequence[Network],
-    subnets: Subnets,
+    frame: Frame,
     report: Report,
 ) -> None:
-    """`network` (n,) indexes `networks`, -1 where it is unknown; those are left alone.
-
-    `subnets` are those of `networks`.
-    """
-    space = _Space(columns, network, networks)
+    """`network` (n,) indexes those of `frame`, -1 where it is unknown; those are left alone."""
+    space, subnets = _Space(columns, network, frame.networks), frame.subnets
     # where network and address are known, and what of them can be compared
     stated = columns.address.any(axis=1)
     sure = np.append(subnets.sure, False)[network]
@@ -43,7 +40,8 @@ def check_addresses(
         _reserved(space, row, report)
     unplaced = np.flatnonzero(~sure[columns.owner] & (network[columns.owner] >= 0) & stated)
     good = np.setdiff1d(usable[inside], taken, assume_unique=True)
-    _check_twice(space, np.union1d(good, unplaced) if len(unplaced) else good, report)
+    rows = np.union1d(good, unplaced) if len(unplaced) else good
+    _check_twice(space, frame.vpc_of[network[columns.owner[rows]]], rows, report)
     bare = np.bincount(columns.owner, minlength=len(columns.names)) == 0
     for endpoint in np.flatnonzero(bare & sure).tolist():
         _missing(space, endpoint, report)
@@ -119,10 +117,10 @@ def _reserved(space: _Space, row: int, report: Report) -> None:
     report.add(document, space.place(row), "NET1013", message)
 
 
-def _check_twice(space: _Space, rows: NDArray[np.intp], report: Report) -> None:
-    """Within a VPC; the endpoint that comes first by name keeps the address."""
-    vpcs = np.array([each.vpc for each in space.networks], np.int32)
-    vpc = vpcs[space.network[space.columns.owner[rows]]]
+def _check_twice(
+    space: _Space, vpc: NDArray[np.int32], rows: NDArray[np.intp], report: Report
+) -> None:
+    """Within a VPC, `vpc` of each row; the endpoint that comes first by name keeps the address."""
     address = words(space.columns.address[rows])
     known = vpc >= 0
     rows, vpc, address = rows[known], vpc[known], address[known]

@@ -28,7 +28,7 @@ def read_endpoints(
     host_names = [(name, "") for name in columns.host_names]
     host = _find(columns, columns.host, host_names, frame.host_targets, report)
     _check_managed(columns, host, frame.hosts, report)
-    check_addresses(columns, network, frame.networks, frame.subnets, report)
+    check_addresses(columns, network, frame, report)
     check_attachments(columns, network, host, frame.networks, frame.vpcs, frame.hosts, report)
     identity = _identities(columns, report)
     attachments = sorted(
@@ -40,7 +40,7 @@ def read_endpoints(
         columns.names,
         network,
         host,
-        macs(columns, network, frame.networks, frame.vpcs, report),
+        macs(columns, network, frame, report),
         identity,
         rank[columns.attachment],
         columns.address,

@@ -92,9 +92,9 @@ def follow(
     kept: Kept | None = None,
 ) -> Step:
     """`memory` is that of any earlier commit. Raises what `snapshot.fetch` does."""
-    held = _hold(snapshot, validators, memory, kept)
+    held, paths = _hold(snapshot, validators, memory, kept)
     if memory is not None and memory.claims is not None:
-        changed = _changes(memory, held)
+        changed = _changes(memory, held, paths)
         step = _advance(snapshot.commit, memory, held, *changed) if changed else None
         if step:
             return step
@@ -103,34 +103,34 @@ def follow(
 
 def _hold(
     snapshot: Snapshot, validators: Validators, memory: Memory | None, kept: Kept | None
-) -> Held:
-    """The part of every file, read where its bytes are new."""
+) -> tuple[Held, Set[str]]:
+    """The part of every file, read where its bytes are new; and the paths that were so no more, or
+    not before."""
     before = memory.held if memory else {}
-    blobs: dict[tuple[str, bool], Part] | None = None
-    held = {}
+    held, new, now = {}, set(), {file.path: file.blob for file in snapshot.files}
+    went = [path for path, (blob, _) in before.items() if now.get(path) != blob]
+    moved = {(before[path][0], _is_json(path)): before[path][1] for path in went}
     for file in snapshot.files:
         known = before.get(file.path)
-        if known is not None and known[0] == file.blob and not file.refused:
-            held[file.path] = known
-            continue
-        if blobs is None:
-            blobs = {(blob, _is_json(path)): part for path, (blob, part) in before.items()}
-        held[file.path] = file.blob, _read(snapshot, file, validators, blobs, known, kept)
-    return held
+        if known is None or known[0] != file.blob or file.refused:
+            new.add(file.path)
+            known = file.blob, _read(snapshot, file, validators, moved, known, kept)
+        held[file.path] = known
+    return held, new.union(went)
 
 
 def _read(
     snapshot: Snapshot,
     file: SourceFile,
     validators: Validators,
-    blobs: Mapping[tuple[str, bool], Part],
+    moved: Mapping[tuple[str, bool], Part],
     known: tuple[str, Part] | None,
     kept: Kept | None,
 ) -> Part:
     if file.refused:
         return refused_part(file.refused)
     is_json = _is_json(file.path)
-    part = blobs.get((file.blob, is_json))
+    part = moved.get((file.blob, is_json))
     if part is None and kept is not None:
         part = kept.get(file.blob, is_json)
     if part is None:
@@ -189,7 +189,7 @@ def _remember(
     return Memory(
         held,
         built.frame,
-        Claims.of(_claims(columns, topology)),
+        Claims.of(_claims(columns, topology, built.frame)),
         dict(zip(columns.identities().tolist(), columns.label_sets, strict=True)),
         np.bincount(points.host, minlength=len(topology.hosts)),
         _addresses(points, topology),
@@ -198,15 +198,14 @@ def _remember(
     )
 
 
-def _changes(memory: Memory, new: Held) -> tuple[Columns, Columns] | None:
-    """The endpoints that are no more as they were, and those that were not so before; None if
-    there is more to it."""
-    old = memory.held
-    paths = [path for path in {**old, **new} if old.get(path) != new.get(path)]
-    if {each.path for each in memory.warnings}.intersection(paths):
+def _changes(memory: Memory, new: Held, paths: Set[str]) -> tuple[Columns, Columns] | None:
+    """Of these files, the endpoints that are no more as they were, and those that were not so
+    before; None if there is more to it."""
+    old, ordered = memory.held, sorted(paths)
+    if {each.path for each in memory.warnings} & paths:
         return None
-    before = [(path, old[path][1]) for path in paths if path in old]
-    after = [(path, new[path][1]) for path in paths if path in new]
+    before = [(path, old[path][1]) for path in ordered if path in old]
+    after = [(path, new[path][1]) for path in ordered if path in new]
     if any(part.findings or part.invalid for _, part in after):
         return None
     if _few(before) != _few(after):
@@ -244,7 +243,9 @@ def _advance(commit: str, memory: Memory, held: Held, went: Columns, came: Colum
     if any(each.kind is AttachKind.HOST for each in new.attachments):
         return None  # what their routes reach is compared with those of others
     assert memory.claims is not None
-    claims = memory.claims.replaced(_claims(_sorted(went), old), _claims(_sorted(came), new))
+    frame = memory.frame
+    gone, come = _claims(_sorted(went), old, frame), _claims(_sorted(came), new, frame)
+    claims = memory.claims.replaced(gone, come)
     labels = _labels(memory.labels, came)
     on_hosts = memory.on_hosts + _by_host(new) - _by_host(old)
     in_networks = (
@@ -296,11 +297,11 @@ def _labels(known: Mapping[int, LabelSet], came: Columns) -> Mapping[int, LabelS
     return {**known, **fresh} if fresh else known
 
 
-def _claims(columns: Columns, topology: Topology) -> Numbers:
+def _claims(columns: Columns, topology: Topology, frame: Frame) -> Numbers:
     """What no two endpoints may have in common: names, addresses and MACs in a VPC, names of
     interfaces and places on a host."""
     points = topology.endpoints
-    vpc = np.array([each.vpc for each in topology.networks], np.uint64)[points.network]
+    vpc = frame.vpc_of[points.network].astype(np.uint64)
     host = points.host.astype(np.uint64)
     mac = np.zeros((len(points), 8), np.uint8)
     mac[:, 2:] = points.mac

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from reconciler.manifest.document import Document
 from reconciler.model.hosts import read_hosts
 from reconciler.model.limits import check_hosts, check_networks
@@ -21,7 +24,11 @@ from reconciler.model.topology import Host, Network, Vpc
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """Sorted by name; `subnets` are those of `networks`, as arrays."""
+    """Sorted by name; `subnets` are those of `networks`, as arrays.
+
+    `vpc_of` (networks + 1,) and `vni_of` (vpcs + 1,) are of every network its VPC, of every VPC its
+    VNI; their last rows, -1 and 0, are of what is unknown, -1.
+    """
 
     hosts: tuple[Host, ...]
     vpcs: tuple[Vpc, ...]
@@ -29,6 +36,8 @@ class Frame:
     host_targets: Targets
     network_targets: Targets
     subnets: Subnets
+    vpc_of: NDArray[np.int32]
+    vni_of: NDArray[np.uint32]
 
 
 def read_frame(kinds: Mapping[str, Sequence[Document]], unread: Unread, report: Report) -> Frame:
@@ -54,4 +63,6 @@ def read_frame(kinds: Mapping[str, Sequence[Document]], unread: Unread, report: 
         for each in network_targets.documents
     ]
     subnets = Subnets.of(networks, sure)
-    return Frame(hosts, vpcs, networks, host_targets, network_targets, subnets)
+    vpc_of = np.array([*(each.vpc for each in networks), -1], np.int32)
+    vni_of = np.array([*(each.vni for each in vpcs), 0], np.uint32)
+    return Frame(hosts, vpcs, networks, host_targets, network_targets, subnets, vpc_of, vni_of)

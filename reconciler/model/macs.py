@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from reconciler.model.columns import Columns
+from reconciler.model.frame import Frame
 from reconciler.model.mac import ROUTER_MAC, derive_macs, format_mac
 from reconciler.model.repeats import repeats
 from reconciler.model.report import Report, seen_from
 from reconciler.model.subnets import words
-from reconciler.model.topology import Network, Vpc
 
 PLACE = ("spec", "mac")
 
@@ -20,21 +18,18 @@ PLACE = ("spec", "mac")
 def macs(
     columns: Columns,
     network: NDArray[np.int32],
-    networks: Sequence[Network],
-    vpcs: Sequence[Vpc],
+    frame: Frame,
     report: Report,
 ) -> NDArray[np.uint8]:
-    """(n, 6). `network` (n,) indexes `networks`, -1 where it is unknown."""
-    vpc_of = np.array([*(each.vpc for each in networks), -1], np.int32)  # of -1 too
-    vni_of = np.array([*(each.vni for each in vpcs), 0], np.uint32)
-    vpc = vpc_of[network]
+    """(n, 6). `network` (n,) indexes those of `frame`, -1 where it is unknown."""
+    vpc = frame.vpc_of[network]
     given: NDArray[np.bool_] = np.any(columns.mac, axis=1)
     found = columns.mac.copy()
     first = np.searchsorted(columns.owner, np.arange(len(columns.names)))
     has_address = np.append(columns.owner, -1)[first] == np.arange(len(first))
     known = np.append(columns.address.any(axis=1), False)[first]
     derive = np.flatnonzero(~given & has_address & known)
-    found[derive] = derive_macs(vni_of[vpc[derive]], columns.address[first[derive]])
+    found[derive] = derive_macs(frame.vni_of[vpc[derive]], columns.address[first[derive]])
     routers = np.all(found == np.frombuffer(ROUTER_MAC, np.uint8), axis=1)
     for endpoint in np.flatnonzero(routers).tolist():
         remedy = "choose another, or leave it out" if given[endpoint] else "write another one down"

@@ -104,18 +104,17 @@ def find(odb: pygit2.Odb, root: str, path: str) -> Entry | None:
 def _files(
     odb: pygit2.Odb, manifests: list[Entry], before: Iterable[SourceFile]
 ) -> list[SourceFile]:
-    known = {(file.path, file.blob): file for file in before if not file.refused}
-    sizes = {file.blob: file.size for file in known.values()}
+    known = {file.path: file for file in before}
     files, total = [], 0
     for entry in manifests:
-        same = known.get((entry.path, entry.id)) if entry.kind == _FILE else None
-        if same is not None:
+        same = known.get(entry.path)
+        if same is not None and same.blob == entry.id and not same.refused and entry.kind == _FILE:
             files.append(same)
             total += same.size
             continue
         refused, size = _refusal(entry), 0
         if not refused:
-            size = sizes.get(entry.id) or _size(odb, entry.id)
+            size = _size(odb, entry.id)
             if size > MAX_FILE:
                 refused = f"is larger than {MAX_FILE >> 20} MiB; split it"
             else:
