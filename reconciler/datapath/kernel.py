@@ -1,8 +1,7 @@
 """KernelDatapath: one host of this kernel, in the network namespace of the calling thread.
 
 Reads maps, links and interfaces into a HostState, and carries plans out on them. It keeps nothing
-that it could not read again, but for the tables as it knew them last, which saves a second read,
-and the MACs of next hops, which the kernel forgets now and then.
+that it could not read again, but for the MACs of next hops, which the kernel forgets now and then.
 """
 
 from __future__ import annotations
@@ -16,10 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from reconciler.abi.digest import Known
 from reconciler.abi.generated import MAPS, HostFlag, Reason
 from reconciler.abi.shape import Shape
-from reconciler.abi.table import Table
 from reconciler.compile.facts import Device, Facts, NextHop, Seen
 from reconciler.compile.programs import DROPS, TRANSIT
 from reconciler.compile.state import OWNED_MAPS, HostName, HostState, Interface, Link, Program
@@ -36,6 +33,7 @@ from reconciler.datapath.drops import lost
 from reconciler.datapath.errors import HostError, TransientError
 from reconciler.datapath.hops import Before, next_hops
 from reconciler.datapath.links import Links
+from reconciler.datapath.live import LiveTables
 from reconciler.datapath.maps import Layouts, Maps
 from reconciler.datapath.netlink import NetDevice, attempting, net_device, net_devices
 from reconciler.datapath.objects import Objects
@@ -88,9 +86,7 @@ class KernelDatapath:
         self._sets = Sets(
             self._pins, self._links, self._objects, self._layouts, self._config.capacities
         )
-        # Live tables as they are laid out, without origins; and the same, once they are read again.
-        self._known: dict[str, Table] = {}
-        self._hashed: dict[str, Known] = {}
+        self._tables = LiveTables()
         self._hops = Before()
 
     def facts(self, desired: HostState, seen: Seen | None = None) -> Facts:
@@ -101,7 +97,7 @@ class KernelDatapath:
         wanted = {each.name for each in desired.interfaces}
         uplinks = [each.interface for each in desired.links if each.program == TRANSIT]
         with self._maps() as maps:
-            hosts, endpoints = (self._last_known(name, maps) for name in ("hosts", "endpoints"))
+            hosts, endpoints = (self._tables.last(name, maps) for name in ("hosts", "endpoints"))
         return Facts(
             devices=_devices(found, wanted.union(uplinks)),
             uplinks=tuple(sorted(uplinks)),
@@ -142,7 +138,7 @@ class KernelDatapath:
         """See Datapath."""
         found = self._net_devices()
         with self._maps() as maps:
-            live = {name: self._read_table(name, maps) for name in OWNED_MAPS}
+            live = {name: self._tables.read(name, maps) for name in OWNED_MAPS}
             shapes = self._shapes(maps)
         return HostState(
             self._host,
@@ -204,7 +200,7 @@ class KernelDatapath:
             if not {"reasons", "counters"} <= maps.keys():
                 return Traffic({}, {})
             dropped = self._lost(maps, found, owners)
-            endpoints = self._last_known("endpoints", maps)
+            endpoints = self._tables.last("endpoints", maps)
             reasons, counters = (
                 self._sets.sums(name, maps[name]) for name in ("reasons", "counters")
             )
@@ -232,7 +228,7 @@ class KernelDatapath:
         self._tracepoints.remove()
         self._devices.remove_all()
         self._pins.remove_all()
-        self._known.clear()
+        self._tables.clear()
 
     def _programs(self) -> tuple[Program, ...]:
         return tuple(sorted((*self._links.programs(), *self._tracepoints.programs())))
@@ -275,7 +271,7 @@ class KernelDatapath:
             changed = tables_of.get(name)
             rows = len(changed.desired) + len(changed.deletes) if changed else 0
             if changed is None and name in OWNED_MAPS:
-                rows = len(self._last_known(name, live))
+                rows = len(self._tables.last(name, live))
             needed += room.size(MAPS[name], self._capacity(name), rows)
         room.check(self._host, needed)
 
@@ -291,10 +287,10 @@ class KernelDatapath:
                 wanted[change.new.name] = change.new
         counting = wanted.pop(DROPS, None)
         elfs = [self._objects.elf(TRANSIT), self._objects.elf(DROPS)]
-        beside, maps = self._sets.begin(live, elfs, lambda name: self._last_known(name, live))
+        beside, maps = self._sets.begin(live, elfs, lambda name: self._tables.last(name, live))
         for name in maps.keys() & live.keys():
             if maps[name] is not live[name]:
-                self._known.pop(name, None)
+                self._tables.forget(name)
         outcome: list[HostError] = []
         done: list[bool] = []
         notes: dict[str, str] = {}
@@ -316,33 +312,6 @@ class KernelDatapath:
             return notes.get(item.name, "") if isinstance(item, Program) else ""
 
         return maps, take_effect
-
-    def _read_table(self, name: str, maps: Maps) -> Table:
-        """A table in today's layout; without rows where the kernel's cannot be understood."""
-        opened = maps.get(name)
-        if opened is None or opened.spec is None:
-            self._known.pop(name, None)
-            return Table.empty(MAPS[name])
-        spec = MAPS[name] if opened.today else opened.spec
-        before, known = self._known.get(name), self._hashed.get(name)
-        if before is not None and before.spec != spec:
-            before = None
-        if known is not None and known.table.spec != spec:
-            known = None
-        if before is not None and (known is None or known.table is not before):
-            known = Known.of(before)
-        table = tables.read_table(opened.fd, spec, opened.info.capacity, known=known)
-        if known is None or table is not known.table:
-            known = Known.of(table)
-        self._known[name], self._hashed[name] = table, known
-        return table if opened.today else kernel_maps.converted_table(table, MAPS[name])
-
-    def _last_known(self, name: str, maps: Maps) -> Table:
-        """Nobody else writes our tables; and if somebody does, read() finds out."""
-        known = self._known.get(name) if name in maps else None
-        if known is not None and known.spec == MAPS[name]:
-            return known
-        return self._read_table(name, maps)
 
     def _net_devices(self, names: Set[str] | None = None) -> dict[str, NetDevice]:
         """All, or those of these names that are there."""
@@ -374,15 +343,15 @@ class KernelDatapath:
     def _verify(self, plan: Plan, maps: Maps, progress: Progress, later: set[str]) -> None:
         """Read back what was touched; after a table that failed, that is the next round's work."""
         if progress.broken:
-            self._known.clear()
+            self._tables.clear()
             return
         rows = [each for each in plan.steps if isinstance(each, RowStep)]
         for name, changed in plan.diff.tables.items():
             steps = [each for each in rows if each.rows.spec.name == name]
             if as_written(changed.desired, steps, maps[name].fd, self._capacity(name)):
-                self._known[name] = _without_origins(changed.desired)
+                self._tables.wrote(changed.desired)
             else:
-                self._known.pop(name, None)
+                self._tables.forget(name)
                 reason = "rows are not as they were written; somebody else writes this map"
                 progress.fail(f"table {name}", reason, again=True)
         items = [each for each in plan.steps if isinstance(each, ItemStep)]
@@ -407,7 +376,7 @@ class KernelDatapath:
 
     def _collect(self, maps: Maps) -> None:
         """Delete direct paths to hosts that are no more, or whose slot is another's now."""
-        spec, hosts = MAPS["paths"], self._last_known("hosts", maps)
+        spec, hosts = MAPS["paths"], self._tables.last("hosts", maps)
         keys, values = tables.scan(maps["paths"].fd, spec, self._capacity("paths"))
         known = _pairs(hosts.keys["address"], hosts.values["slot"])
         stale = ~np.isin(_pairs(values["host"], values["host_slot"]), known)
@@ -441,10 +410,6 @@ def _devices(found: Mapping[str, NetDevice], wanted: Set[str]) -> dict[str, Devi
         for name, each in sorted(found.items())
         if name in wanted
     }
-
-
-def _without_origins(table: Table) -> Table:
-    return Table(table.spec, table.keys, table.values, np.full(len(table), -1, np.int32))
 
 
 def _pairs(addresses: NDArray[np.uint32], slots: NDArray[np.uint16]) -> NDArray[np.uint64]:

@@ -438,19 +438,29 @@ def update_words(fd: Fd, keys: Rows, values: Rows) -> tuple[int, int]:
     says to be atomic: a test saw a frame with the MAC of one row and the uplink of the one before.
     """
     indices, words = keys["index"].tolist(), values.view("u8").tolist()
+    with _words(fd) as rows:
+        for done, (index, word) in enumerate(zip(indices, words, strict=True)):
+            if index >= len(rows):
+                return done, errno.E2BIG
+            rows[index] = word
+    return len(keys), 0
+
+
+def read_words(fd: Fd) -> bytes:
+    """All values of an array of 8-byte values that can be mapped, at the cost of a copy."""
+    with _words(fd) as rows:
+        return rows.tobytes()
+
+
+@contextmanager
+def _words(fd: Fd) -> Iterator[memoryview]:
     capacity = map_info(fd).capacity
-    done = 0
     with (
         mmap(fd.fileno(), -(-capacity * 8 // PAGESIZE) * PAGESIZE) as memory,
         memoryview(memory) as octets,
         octets[: capacity * 8].cast("Q") as rows,
     ):
-        for index, word in zip(indices, words, strict=True):
-            if index >= capacity:
-                return done, errno.E2BIG
-            rows[index] = word
-            done += 1
-    return done, 0
+        yield rows
 
 
 def delete_batch(fd: Fd, keys: Rows) -> tuple[int, int]:

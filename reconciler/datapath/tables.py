@@ -105,6 +105,9 @@ def _stands(fd: Fd, spec: MapSpec, found: Recognised) -> bool:
 
 
 def _read(fd: Fd, spec: MapSpec, capacity: int, batch: int) -> tuple[Rows, Rows]:
+    if spec.words:
+        values = np.frombuffer(libbpf.read_words(fd), spec.value.dtype)
+        return np.arange(len(values), dtype=np.uint32).view(spec.key.dtype), values
     # Never touched pages of an empty array cost nothing, so there is room for every row.
     keys, values = np.empty(capacity, spec.key.dtype), np.empty(capacity, spec.value.dtype)
     read, token = 0, None
