@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from reconciler.abi.generated import MAPS
+from reconciler.abi.merge import locate
 from reconciler.abi.shape import Shape
 from reconciler.abi.table import Table, join, raw
 from reconciler.agent.good import LastGood
 from reconciler.compile import serial
 from reconciler.compile.state import HostState
 from reconciler.model.claims import Names
-from reconciler.plan.diff import Item, ItemChange, diff, item_name, locate
+from reconciler.plan.diff import Item, ItemChange, diff, item_name
 from reconciler.plan.guards import Inventory
 
 _ITEMS = ("programs", "links", "interfaces")

@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from reconciler.abi.convert import convert
+from reconciler.abi.merge import diff_tables
 from reconciler.abi.shape import LEARNED
 from reconciler.abi.spec import MapKind, MapSpec
 from reconciler.abi.table import Rows, Table, pick, raw
 from reconciler.datapath import libbpf, tables
 from reconciler.datapath.libbpf import BpfError, Fd
 from reconciler.datapath.maps import Maps, OpenMap, converted
-from reconciler.plan.diff import diff_tables
 
 _NEW_ONLY = 1  # BPF_NOEXIST
 _PER_CPU = (MapKind.PERCPU_ARRAY,)

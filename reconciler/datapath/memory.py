@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconciler.abi.generated import MAPS, HostFlag
+from reconciler.abi.merge import locate
 from reconciler.abi.shape import Shape
 from reconciler.abi.table import Table, join
 from reconciler.compile.facts import Device, Facts, NextHop, Seen
@@ -40,7 +41,7 @@ from reconciler.datapath.protocol import (
     fallbacks,
     never,
 )
-from reconciler.plan.diff import Item, item_name, locate
+from reconciler.plan.diff import Item, item_name
 from reconciler.plan.plan import Plan
 
 _NOTHING = EndpointTraffic(0, 0, 0, 0)

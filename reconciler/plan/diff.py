@@ -6,22 +6,16 @@ matched by name. Comparison is of bytes, so a diff is empty exactly when the sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from reconciler.abi.merge import TableDiff, diff_tables
 from reconciler.abi.shape import Shape
-from reconciler.abi.table import Rows, Table, pick, raw
+from reconciler.abi.table import Table
 from reconciler.compile.state import HostName, HostState, Interface, Link, Program
 
-Indices = NDArray[np.intp]
 Item = Program | Link | Interface | Shape
-BLOCK = 128  # rows; measured at a million: 64 to 256 are equally good
 
 
 class Change(StrEnum):
@@ -74,27 +68,6 @@ class ItemChange:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TableDiff:
-    """The rows that differ, as ascending indices.
-
-    `creates` and `updates` index `desired`, `deletes` indexes `live`; `replaced`, as long as
-    `updates`, has the rows of `live` that the updates overwrite.
-    """
-
-    desired: Table
-    live: Table
-    creates: Indices
-    updates: Indices
-    replaced: Indices
-    deletes: Indices
-
-    @property
-    def counts(self) -> Counts:
-        """Rows by change."""
-        return Counts(len(self.creates), len(self.updates), len(self.deletes))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Diff:
     """Everything that differs between two states of `host`; `tables` has only those that differ."""
 
@@ -111,7 +84,7 @@ class Diff:
     @property
     def counts_by_kind(self) -> dict[str, Counts]:
         """Writes by table name, then "maps", "programs", "links", "interfaces"; what differs."""
-        counts = {f"table {name}": each.counts for name, each in sorted(self.tables.items())}
+        counts = {f"table {name}": _rows(each) for name, each in sorted(self.tables.items())}
         for name, items in (
             ("maps", self.maps),
             ("programs", self.programs),
@@ -159,103 +132,6 @@ def diff(desired: HostState, live: HostState) -> Diff:
     )
 
 
-def diff_tables(desired: Table, live: Table) -> TableDiff | None:
-    """The rows that differ, or None.
-
-    Costs a comparison of memory where nothing does; otherwise only the blocks that differ, of some
-    hundred rows each, are merged.
-    """
-    if desired is live:
-        return None
-    if _same(desired.keys, live.keys) and _same(desired.values, live.values):
-        return None
-    if _same(desired.keys, live.keys):
-        nothing, changed = np.zeros(0, np.intp), _differing_rows(desired.values, live.values)
-        return TableDiff(desired, live, nothing, changed, changed, nothing)
-    rows, others = _differing_blocks(desired, live)
-    wanted, found = desired.take(rows), live.take(others)
-    place, present = locate(wanted, found)
-    matched = np.flatnonzero(present)
-    old = place[matched]
-    differs = _differing_rows(pick(wanted.values, matched), pick(found.values, old))
-    gone = np.ones(len(found), np.bool_)
-    gone[old] = False
-    return TableDiff(
-        desired,
-        live,
-        creates=rows[~present],
-        updates=rows[matched[differs]],
-        replaced=others[old[differs]],
-        deletes=others[gone],
-    )
-
-
-def _differing_blocks(desired: Table, live: Table) -> tuple[Indices, Indices]:
-    """The rows of both, ascending, that are in blocks which are not byte-equal.
-
-    Every BLOCK-th desired key is looked up in `live`; what lies between two of them holds the same
-    span of keys on both sides, so that rows of different blocks never belong together.
-    """
-    starts = np.arange(0, max(len(desired), 1), BLOCK)
-    ours = np.append(starts, len(desired))
-    theirs = np.append(np.searchsorted(raw(live.keys), raw(desired.keys)[starts[1:]]), len(live))
-    theirs = np.append(0, theirs)
-    differs = [
-        b - a != d - c or x != y
-        for a, b, c, d, x, y in zip(
-            *(each.tolist() for each in (ours[:-1], ours[1:], theirs[:-1], theirs[1:])),
-            _cut(desired, ours),
-            _cut(live, theirs),
-            strict=True,
-        )
-    ]
-    rows, others = (np.repeat(differs, np.diff(bounds)) for bounds in (ours, theirs))
-    return np.flatnonzero(rows), np.flatnonzero(others)
-
-
-def locate(wanted: Table, table: Table) -> tuple[Indices, NDArray[np.bool_]]:
-    """Where in `table` each key of `wanted` is, and whether it is there at all; both (n,).
-
-    Keys of one map have one width, so NumPy's comparison of byte strings, which disregards
-    trailing zeros, is exact.
-    """
-    if not len(table):
-        return np.zeros(len(wanted), np.intp), np.zeros(len(wanted), np.bool_)
-    names, keys = raw(table.keys), raw(wanted.keys)
-    place = np.minimum(np.searchsorted(names, keys), len(table) - 1)
-    return place, names[place] == keys
-
-
-def _cut(table: Table, bounds: Indices) -> Iterator[tuple[bytes, bytes]]:
-    """The bytes of keys and values between each bound and the next."""
-    return zip(*(_pieces(rows, bounds) for rows in (table.keys, table.values)), strict=True)
-
-
-def _pieces(rows: Rows, bounds: Indices) -> Iterator[bytes]:
-    octets = np.ascontiguousarray(rows).view(np.uint8).data
-    return (bytes(octets[a:b]) for a, b in pairwise((bounds * rows.dtype.itemsize).tolist()))
-
-
-def _same(left: Rows, right: Rows) -> bool:
-    """Byte equality without a copy."""
-    return len(left) == len(right) and bool(np.array_equal(_words(left), _words(right)))
-
-
-def _differing_rows(left: Rows, right: Rows) -> Indices:
-    """The indices at which two arrays of one length differ."""
-    words = np.flatnonzero(_words(left) != _words(right))
-    rows = words // max(len(_words(left)) // max(len(left), 1), 1)
-    first = np.ones(len(rows), np.bool_)
-    first[1:] = rows[1:] != rows[:-1]
-    return rows[first]
-
-
-def _words(rows: Rows) -> NDArray[np.unsignedinteger[Any]]:
-    """The bytes as the largest integers that divide a row: they compare fastest."""
-    width = next(size for size in (8, 4, 2, 1) if rows.dtype.itemsize % size == 0)
-    return np.ascontiguousarray(rows).view(f"u{width}")
-
-
 def item_name(item: Item) -> str:
     """What tells it from others of its type: a link has its interface's name."""
     return item.interface if isinstance(item, Link) else item.name
@@ -271,6 +147,10 @@ def _diff_items(desired: Sequence[Item], live: Sequence[Item]) -> tuple[ItemChan
         for key in sorted({*wanted, *found})
         if wanted.get(key) != found.get(key)
     )
+
+
+def _rows(each: TableDiff) -> Counts:
+    return Counts(len(each.creates), len(each.updates), len(each.deletes))
 
 
 def _count(changes: Iterable[Change]) -> Counts:

@@ -8,10 +8,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from reconciler.abi.merge import locate
 from reconciler.abi.shape import Shape
 from reconciler.abi.table import Table, join
 from reconciler.compile.state import HostState, Interface, Link, Program
-from reconciler.plan.diff import Change, item_name, locate
+from reconciler.plan.diff import Change, item_name
 from reconciler.plan.plan import Plan
 from reconciler.plan.steps import ItemStep, RowStep, Step
 

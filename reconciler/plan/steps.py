@@ -12,11 +12,12 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from reconciler.abi.merge import TableDiff, locate
 from reconciler.abi.shape import Shape
 from reconciler.abi.table import Table, raw
 from reconciler.compile.state import HostState
 from reconciler.plan import order
-from reconciler.plan.diff import Change, Diff, Item, ItemChange, TableDiff, item_name, locate
+from reconciler.plan.diff import Change, Diff, Item, ItemChange, item_name
 
 
 class Cause(StrEnum):

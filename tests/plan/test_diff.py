@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.abi.generated import MAPS
+from reconciler.abi.merge import diff_tables
 from reconciler.abi.table import Table, zeros
 from reconciler.compile.state import AttachMode, HostState, Link, Program
-from reconciler.plan.diff import Change, Counts, diff, diff_tables
+from reconciler.plan.diff import Change, Counts, diff
 from tests.plan.states import closed_states, endpoints, state, table
 
 Rows = dict[int, int]
