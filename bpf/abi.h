@@ -103,6 +103,7 @@ enum endpoint_flag {
 	ENDPOINT_LOCAL = 1 << 0, /* attached to this host: ifindex, mac and counter count */
 	ENDPOINT_GATEWAY = 1 << 1, /* the virtual router's own address: answers, never delivers */
 	ENDPOINT_FOREIGN = 1 << 2, /* on a foreign host, for which this bouncer stands: host and mac count */
+	ENDPOINT_LEAVING = 1 << 3, /* of an earlier commit, kept for a while: holds until its host refuses */
 };
 
 /* endpoints: one map for local and remote rows. The address is that of the overlay. */
@@ -147,10 +148,12 @@ struct divider_key {
 	__u32 vni;
 };
 
+/* While a set changes it has old and new members: the new may not know yet, so they are chosen if no old one lives. */
 struct host_set {
 	__u32 check __fact;
-	__u32 count;
-	ipv4_t host[LIMIT_SET]; /* sorted; the unused are zero */
+	__u16 count;
+	__u16 settled; /* so many of the first are old; 0: all are equal */
+	ipv4_t host[LIMIT_SET]; /* old ones, then new ones, each sorted; the unused are zero */
 	__u16 host_slot[LIMIT_SET] __fact;
 } __words;
 

@@ -37,7 +37,7 @@ static __always_inline __u32 rank(__u16 flow, ipv4_t host)
 
 /*
  * The best of a set, other than this host and the one to avoid, into `hop`: 1, or 0 if there is none. A dead one is the
- * best only where all are dead. Verified once, by itself.
+ * best only where all are dead, a new one only where no old one lives. Verified once, by itself.
  */
 __attribute__((noinline)) int choose(const struct host_set *set, const struct journey *journey, struct hop *hop)
 {
@@ -53,7 +53,7 @@ __attribute__((noinline)) int choose(const struct host_set *set, const struct jo
 		if (i >= set->count || host == constants.self || (host == journey->avoid && !journey->not_its_host))
 			continue;
 		alive = is_alive(set->host_slot[i]);
-		score = rank(journey->flow, host) >> 1 | alive << 31 | 1;
+		score = rank(journey->flow, host) >> 2 | (i < set->settled) << 30 | alive << 31 | 1;
 		if (score > best) {
 			best = score;
 			hop->host = host;

@@ -123,6 +123,8 @@ static __always_inline int decide_relaying(const struct flow_key *flow, const st
 	if (flow->type & OPTION_RETURNED) {
 		journey.not_its_host = journey.stage == STAGE_HOST;
 		path_forget(&journey.key, journey.avoid);
+		if (row && row->flags & ENDPOINT_LEAVING && row->host == journey.avoid)
+			row = NULL; /* not there any more */
 		if (flow->type & OPTION_RETRIED)
 			return -REASON_DROP_RETURNED_TWICE;
 		if (!flow->relayed || flow->sender == constants.self)

@@ -19,6 +19,7 @@ class EndpointFlag(IntFlag):
     LOCAL = 1
     GATEWAY = 2
     FOREIGN = 4
+    LEAVING = 8
 
 
 class Generation(IntEnum):
@@ -146,7 +147,8 @@ MAPS = MappingProxyType(
                 np.dtype(
                     [
                         ("check", "<u4"),
-                        ("count", "<u4"),
+                        ("count", "<u2"),
+                        ("settled", "<u2"),
                         ("host", ">u4", (8,)),
                         ("host_slot", "<u2", (8,)),
                     ]
@@ -186,7 +188,8 @@ MAPS = MappingProxyType(
                 np.dtype(
                     [
                         ("check", "<u4"),
-                        ("count", "<u4"),
+                        ("count", "<u2"),
+                        ("settled", "<u2"),
                         ("host", ">u4", (8,)),
                         ("host_slot", "<u2", (8,)),
                     ]
@@ -392,4 +395,4 @@ CONSTANTS = Record(
 )
 
 # Names this layout in serialised host states.
-ABI = "deeee6f337eb1768"
+ABI = "ab975ea6fa96bae5"

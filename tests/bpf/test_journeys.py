@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from reconciler.abi.generated import Reason
+from reconciler.abi.generated import EndpointFlag, Reason
 from tests.bpf.frames import BLUE, DB, ME, MY_MAC, OTHER, PEER, PEER_MAC, WEB, datagram
 from tests.bpf.harness import INTERFACE, World
 from tests.bpf.journey import Cluster, Step
@@ -208,16 +208,60 @@ def test_a_deletion_ends_every_packet(
 def test_a_bouncer_that_changes_host_loses_nothing_while_the_old_one_keeps_its_rows(
     cluster: Cluster, known: tuple[bool, ...]
 ) -> None:
-    """B1 to B2, as if what others may still use stayed for a while; no agent does that yet."""
+    """B1 to B2. test_grace.py has the rows that agents really keep."""
     at_sender, at_old, at_new = known
     sender(cluster.worlds[S])
     receiver(cluster.worlds[H1], PEER)
-    cluster.worlds[S].bouncers(BLUE, WEB, *((B1, B2) if at_sender else (B1,)))
-    cluster.worlds[B1].remote(BLUE, PEER, H1, WEB)  # whether it still bounces or not
+    cluster.worlds[S].bouncers(BLUE, WEB, *((B1, B2) if at_sender else (B1,)), settled=at_sender)
+    leaving = EndpointFlag.LEAVING if at_old else 0
+    cluster.worlds[B1].remote(BLUE, PEER, H1, WEB, flags=leaving)
     if at_new:
         cluster.worlds[B2].remote(BLUE, PEER, H1, WEB)
-    if at_old:
-        cluster.worlds[B1].bouncers(BLUE, WEB, B1, B2)
+    journeys = [cluster.carry(S, datagram(ME, PEER, sport=port)) for port in FLOWS]
+    assert {steps[-1].reason for steps in journeys} == {Reason.DELIVERED}
+    assert {steps[1].host for steps in journeys} == {B1}, "who surely knows is asked"
+
+
+@pytest.mark.parametrize("known", every(3))
+def test_a_divider_that_changes_host_loses_nothing_while_the_old_one_keeps_its_rows(
+    cluster: Cluster, known: tuple[bool, ...]
+) -> None:
+    """D1 to H2."""
+    at_bouncer, at_old, at_new = known
+    sender(cluster.worlds[S])
+    receiver(cluster.worlds[H1], OTHER, DB)
+    cluster.worlds[S].bouncers(BLUE, WEB, B1)
+    both = (D1, H2) if at_bouncer else (D1,)
+    cluster.worlds[B1].dividers(BLUE, *both, settled=at_bouncer)
+    for divider, knows in ((D1, True), (H2, at_new)):
+        if knows:
+            cluster.worlds[divider].network(BLUE, "10.0.1.0/24", DB).bouncers(BLUE, DB, B2)
+    cluster.worlds[B2].remote(BLUE, OTHER, H1, DB).dividers(BLUE, H2 if at_old else D1)
+    assert {each.reason for each in ends(cluster, OTHER)} == {Reason.DELIVERED}
+
+
+def test_new_members_of_a_set_are_asked_once_all_old_ones_are_dead(cluster: Cluster) -> None:
+    sender(cluster.worlds[S])
+    receiver(cluster.worlds[H1], PEER)
+    cluster.worlds[S].bouncers(BLUE, WEB, B1, B2, settled=1)
+    for each in (B1, B2):
+        cluster.worlds[each].remote(BLUE, PEER, H1, WEB)
+    cluster.worlds[S].dead(B1)
+    steps = cluster.carry(S, datagram(ME, PEER))
+    assert [step.host for step in steps] == [S, B2, H1]
+
+
+@pytest.mark.parametrize("role", ["bouncer", "sender"])
+def test_a_row_that_is_kept_holds_until_its_host_refuses(cluster: Cluster, role: str) -> None:
+    """PEER went from WEB and H1 to DB and H2, while B1, or S itself, has a row of before."""
+    sender(cluster.worlds[S])
+    receiver(cluster.worlds[H2], PEER, DB)
+    stale = cluster.worlds[B1 if role == "bouncer" else S]
+    stale.remote(BLUE, PEER, H1, WEB, flags=EndpointFlag.LEAVING)
+    cluster.worlds[S].bouncers(BLUE, WEB, B1)
+    cluster.worlds[B1].bouncers(BLUE, WEB, B1).dividers(BLUE, D1)
+    cluster.worlds[D1].network(BLUE, "10.0.0.2/32", DB).bouncers(BLUE, DB, B2)
+    cluster.worlds[B2].remote(BLUE, PEER, H2, DB)
     assert {each.reason for each in ends(cluster, PEER)} == {Reason.DELIVERED}
 
 
@@ -240,7 +284,7 @@ def test_one_of_two_bouncers_that_changes_host_is_replaced_by_the_other(
 def test_the_only_bouncer_that_changes_host_serves_whoever_agrees_with_it(
     cluster: Cluster, known: tuple[bool, ...]
 ) -> None:
-    """B1 to B2: the sender has nobody else to ask, so the rest is lost, with a reason."""
+    """B1 to B2 with `gracePeriod: 0`: the sender has nobody else to ask, so the rest is lost."""
     at_sender, at_old, at_new = known
     sender(cluster.worlds[S])
     receiver(cluster.worlds[H1], PEER)

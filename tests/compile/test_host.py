@@ -81,7 +81,7 @@ class Statement:
 
     def set_of(self, hosts: set[int]) -> Row:
         members = sorted(self.underlay(each) for each in hosts)
-        return 0, len(members), [*members, *[0] * 8][:8], [0] * 8
+        return 0, len(members), 0, [*members, *[0] * 8][:8], [0] * 8
 
     def sets(self, me: int) -> Iterator[tuple[Row, Row]]:
         for n, each in enumerate(self.topology.networks):
@@ -153,7 +153,7 @@ class Walk:
 
     @staticmethod
     def pick(chosen: Row, pick: int) -> int:
-        return int(chosen[2][pick % chosen[1]])
+        return int(chosen[3][pick % chosen[1]])
 
     @staticmethod
     def longest(networks: dict[Row, Row], vni: int, destination: bytes) -> int | None:
