@@ -106,12 +106,28 @@ class Table:
         keys, values = pick(self.keys, chosen), pick(self.values, chosen)
         return Table(self.spec, keys, values, self.origins[chosen])
 
+    def insert(self, more: Table) -> Table:
+        """With the rows of `more`, whose keys are not here; origins as they stand."""
+        place = np.searchsorted(raw(self.keys), raw(more.keys))
+        return Table(
+            self.spec,
+            _inserted(self.keys, place, more.keys),
+            _inserted(self.values, place, more.values),
+            np.insert(self.origins, place, more.origins),
+        )
+
     def without_facts(self) -> Table:
         """A copy whose fact columns are zero: what two commits can be compared by."""
         values = self.values.copy()
         for name in self.spec.value.facts:
             values[name] = 0
         return Table(self.spec, self.keys, values, self.origins)
+
+
+def _inserted(rows: Rows, place: NDArray[np.intp], more: Rows) -> Rows:
+    """As whole rows: NumPy copies structured ones column by column."""
+    whole = [np.ascontiguousarray(each).view(f"V{rows.dtype.itemsize}") for each in (rows, more)]
+    return np.insert(whole[0], place, whole[1]).view(rows.dtype)
 
 
 def join(record: Record, parts: Sequence[Rows]) -> Rows:

@@ -49,6 +49,7 @@ class Config:
     poll: float  # 0: never
     drift: float
     debounce: float
+    grace: float
     fetch_timeout: float
     state_dir: Path
     run_dir: Path
@@ -131,6 +132,7 @@ def configure(settings: Mapping[str, Any], *, repository: bool = True) -> Config
         poll=float(given.get("poll", POLL if url and parse_address(url).is_remote else 0)),
         drift=float(value("drift")),
         debounce=float(value("debounce")),
+        grace=float(value("gracePeriod")),
         fetch_timeout=float(value("fetchTimeout")),
         state_dir=path("stateDir") or STATE / host,
         run_dir=path("runDir") or RUN / host,

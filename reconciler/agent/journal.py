@@ -20,6 +20,7 @@ from reconciler.abi.shape import Shape
 from reconciler.abi.table import Table, join, raw
 from reconciler.agent.good import LastGood
 from reconciler.compile import serial
+from reconciler.compile.linger import Kept
 from reconciler.compile.state import HostState
 from reconciler.model.claims import Names
 from reconciler.plan.diff import Item, ItemChange, diff, item_name
@@ -39,6 +40,10 @@ def line(old: LastGood, new: LastGood) -> bytes | None:
         "tables": _tables(old.state, new.state),
         "items": {name: _items(getattr(found, name)) for name in _ITEMS if getattr(found, name)},
         "names": _names(old.names or {}, new.names or {}),
+        "vpcs": [[vni, new.state.vpcs[vni]] for vni in sorted(new.state.vpcs)]
+        if new.state.vpcs != old.state.vpcs
+        else None,
+        "kept": _kept(old.kept, new.kept) if new.kept is not old.kept else None,
     }
     text = json.dumps(body, separators=(",", ":")).encode()
     return _digest(text) + b" " + text + b"\n"
@@ -59,6 +64,23 @@ def replayed(good: LastGood, data: bytes) -> LastGood:
             return good
         good = _replay(good, json.loads(text))
     return good
+
+
+def _kept(old: tuple[Kept, ...], new: tuple[Kept, ...]) -> list[Any]:
+    """What is kept: the place among those before, or all of it."""
+    places = {id(each): place for place, each in enumerate(old)}
+    return [places.get(id(each)) if id(each) in places else show_kept(each) for each in new]
+
+
+def show_kept(kept: Kept) -> list[Any]:
+    """Its JSON form."""
+    return [kept.until, serial.dump(kept.rows)]
+
+
+def read_kept(body: Any) -> Kept:
+    """The opposite; raises ValueError, TypeError."""
+    until, rows = body
+    return Kept(serial.load(rows), float(until))
 
 
 def _digest(text: bytes) -> bytes:
@@ -126,7 +148,12 @@ def _replay(good: LastGood, body: Mapping[str, Any]) -> LastGood:
     }
     state = _settled(replace(state, tables=tables, **items), texts)
     names = None if good.names is None else _renamed(good.names, body["names"])
-    return LastGood(body["revision"], state, names, body["applied"])
+    if body["vpcs"] is not None:
+        state = replace(state, vpcs=dict(body["vpcs"]))
+    kept = good.kept
+    if body["kept"] is not None:
+        kept = tuple(kept[e] if isinstance(e, int) else read_kept(e) for e in body["kept"])
+    return LastGood(body["revision"], state, names, body["applied"], kept)
 
 
 def _changed(

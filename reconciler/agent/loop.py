@@ -27,7 +27,7 @@ START_PATIENCE = 5.0  # seconds for a remote's first answer, before the last goo
 SHARE = 0.01  # of one core that may go into looking for drift where nothing else happens
 STUCK = 10.0  # seconds between looks for drift where writing fails; trying again has its own pace
 REFRESH = 10.0  # seconds between looks for folders that appeared
-ALWAYS = frozenset({Wake.START, Wake.DRIFT, Wake.RETRY, Wake.HANGUP, Wake.REQUEST})
+ALWAYS = frozenset({Wake.START, Wake.DRIFT, Wake.GRACE, Wake.RETRY, Wake.HANGUP, Wake.REQUEST})
 ASKING = frozenset({Wake.START, Wake.POLL, Wake.RETRY, Wake.HANGUP, Wake.REQUEST})
 PATIENT = frozenset({Wake.START, Wake.REQUEST})
 OF_FACTS = frozenset({Wake.NETLINK, Wake.NETNS, Wake.WAITING})
@@ -194,6 +194,9 @@ class Agent:
             self._set(Wake.DRIFT, looks)  # a glance puts off no look at everything
         self._timers.pop(Wake.WAITING, None)
         self._timers.pop(Wake.RETRY, None)
+        self._timers.pop(Wake.GRACE, None)
+        if report.enforced.stay is not None:
+            self._set(Wake.GRACE, max(report.enforced.stay.next - self._clock.wall(), 0))
         if report.enforced.waiting:
             near = any(each.fact != NEXT_HOP for each in report.enforced.waiting)
             self._interval = WAITING if near else FAR

@@ -64,6 +64,8 @@ def _agent(document: Mapping[str, Any]) -> Iterable[Metric]:
     yield _gauge("waiting", "Manifests that wait for a fact.", _count(document, "waiting"))
     rows = document.get("rows", {})
     yield _family(GaugeMetricFamily, "table_rows", "Live rows of a map.", "table", rows)
+    kept = document.get("kept", {}).get("rows", 0)
+    yield _gauge("kept_rows", "Rows of earlier commits that stay for other hosts a while.", kept)
     capacity = {name: MAPS[name].capacity for name in rows}
     yield _family(
         GaugeMetricFamily, "table_capacity", "Rows that a map can hold.", "table", capacity

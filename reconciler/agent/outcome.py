@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from reconciler.agent.report import Result, RoundReport, Verdict
+from reconciler.agent.status import stay_line
 
 
 class Outcome(StrEnum):
@@ -50,6 +51,7 @@ def describe(report: RoundReport) -> dict[str, Any]:
         "plan": newest.text or enforced.text,
         "changed": asdict(enforced.counts),
         "waiting": [asdict(each) for each in enforced.waiting],
+        "kept": "" if enforced.stay is None else stay_line(enforced.stay),
     }
 
 

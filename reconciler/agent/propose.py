@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from reconciler.agent.report import Phases
-from reconciler.agent.store import LastGood
-from reconciler.agent.wanted import Wanted
+from reconciler.agent.target import Aim
 from reconciler.compile.bind import Bound, bind
 from reconciler.compile.facts import Facts, Seen
 from reconciler.compile.state import HostState
@@ -71,8 +70,7 @@ class Known:
 
 
 def propose(
-    wanted: Wanted,
-    good: LastGood | None,
+    aim: Aim,
     datapath: Reader,
     limits: Limits,
     phases: Phases,
@@ -84,14 +82,15 @@ def propose(
     With `known` only what may have changed since is read. HostError, TransientError from the
     datapath.
     """
+    wanted, good, state = aim.wanted, aim.good, aim.target.state
     if known is None:
-        bound, live, last = _look(wanted, good, datapath, phases)
+        bound, live, last = _look(aim, datapath, phases)
     else:
         with phases("glance"):
             seen = Seen(known.bound.source, known.bound.facts, known.anew)
-            facts = datapath.facts(wanted.state, seen)
+            facts = datapath.facts(state, seen)
             live = datapath.glance(known.live, known.anew)
-            bound, last = bind(wanted.state, facts, known.bound), known.last
+            bound, last = bind(state, facts, known.bound), known.last
     with phases("plan"):
         context = Context(
             commit=wanted.revision,
@@ -99,28 +98,31 @@ def propose(
             after=wanted.names,
             last=last,
             forced=force or "",
+            own=aim.target.own,
+            leaving=aim.target.leaving,
+            beside=None if aim.last is None else aim.last.beside,
         )
         plan = make_plan(bound.state, live, bound.waiting, context, limits)
         if plan.refused and force is None:
             context = replace(context, forced=plan.digest)
             plan = make_plan(bound.state, live, bound.waiting, context, limits)
-        if plan.empty and not wanted.missing:
+        if plan.empty and not plan.leaves and not wanted.missing:
             # What goes elsewhere concerns those hosts; this one has nothing to be asked about.
             plan = replace(plan, refusals=())
     return Proposal(plan, bound.facts, bound, live, last)
 
 
-def _look(
-    wanted: Wanted, good: LastGood | None, datapath: Reader, phases: Phases
-) -> tuple[Bound, HostState, HostState | None]:
+def _look(aim: Aim, datapath: Reader, phases: Phases) -> tuple[Bound, HostState, HostState | None]:
     """Everything: what is wanted with its facts, live, and the last good state with its own."""
+    state = aim.target.state
+    last = None if aim.last is None else aim.last.state
     with phases("facts"):
-        facts = datapath.facts(wanted.state)
+        facts = datapath.facts(state)
         # Of its own: what the commit takes away has facts that the wanted state does not ask for.
-        old = None if good is None or good.state is wanted.state else datapath.facts(good.state)
+        old = None if last is None or last is state else datapath.facts(last)
     with phases("read"):
         live = datapath.read()
     with phases("plan"):
-        bound = bind(wanted.state, facts)
-        before = bound.state if good is None or old is None else bind(good.state, old).state
-    return bound, live, None if good is None else before
+        bound = bind(state, facts)
+        before = bound.state if last is None or old is None else bind(last, old).state
+    return bound, live, None if last is None else before

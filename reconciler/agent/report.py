@@ -38,6 +38,7 @@ class Cause(StrEnum):
     DRIFT = "drift"  # somebody else wrote
     FACTS = "facts"  # the commit did not change, but an interface or a next hop did
     RESTORED = "restored"  # the host held nothing, as after a reboot
+    ENDED = "ended"  # the time of what was kept for other hosts is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,16 @@ class Waits:
 
     origin: str
     fact: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """How many rows are kept for other hosts, until when the last of them, when something ends
+    next; both are the wall's seconds."""
+
+    rows: int
+    until: float
+    next: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,7 @@ class Enforced:
     hopeless: bool = False  # trying again does not help: the host needs an operator
     notes: tuple[str, ...] = ()  # what an operator should hear, such as a fallback
     text: str = ""  # the plan, for people
+    stay: Stay | None = None  # what is kept of earlier commits
 
     @property
     def counts(self) -> Counts:

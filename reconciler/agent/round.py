@@ -21,6 +21,7 @@ from reconciler.agent.report import (
     Verdict,
 )
 from reconciler.agent.store import LastGood, Store, StoreError
+from reconciler.agent.target import Aim, Target
 from reconciler.agent.wakes import Wake
 from reconciler.agent.wanted import Invalid, Source, Wanted
 from reconciler.agent.work import Work
@@ -60,10 +61,14 @@ class Rounds:
         limits: Limits,
         clock: Clock,
         stopping: Callable[[], bool] = lambda: False,
+        grace: float = 0.0,
     ) -> None:
+        """`grace`: the period in seconds, see compile.linger."""
         self._source, self._datapath, self._store = source, datapath, store
         self._limits, self._clock, self._stopping = limits, clock, stopping
+        self._grace = grace
         self._good: LastGood | None = None
+        self._last: Target | None = None  # of the last good state
         self._unsaved = False
         self._forced = ""
         self._bound: HostState | None = None  # what was live when it last converged here
@@ -196,23 +201,25 @@ class Rounds:
     def _passes(
         self, wanted: Wanted, force: str | None, ask: Ask, work: Work, phases: Phases
     ) -> Enforced | Plan:
+        aim = Aim.of(wanted, self._good, self._clock.wall(), self._grace, self._last)
+        self._last, work.stay = aim.last, aim.target.stay
         known, self._known = self._known, None
         if wanted.missing or self._good is None or force:
             known = None
         for number in range(PASSES):
             with phases("verify" if number else "", only=bool(number)):
-                proposal = self._propose(wanted, force, known, phases)
+                proposal = self._propose(aim, force, known, phases)
                 if number == 0 and known is not None and proposal.plan.refused:
                     known = None  # guards judge by what is there, not by what should be
-                    proposal = self._propose(wanted, force, known, phases)
+                    proposal = self._propose(aim, force, known, phases)
             plan = proposal.plan
-            self._looked = (wanted.state, proposal.facts)
+            self._looked = (aim.target.state, proposal.facts)
             work.saw(plan, proposal.live)
             if plan.refused or (number == 0 and _stale(plan, ask)):
                 return plan if number == 0 else work.ended(Result.PARTLY, _reasons(plan))
             self.bound = proposal.bound.state
             if plan.empty:
-                self._settle(wanted, proposal)
+                self._settle(aim, proposal)
                 return work.ended(Result.CONVERGED)
             self._remember_force(plan)
             if ask.shown and not work.text:
@@ -221,7 +228,7 @@ class Rounds:
                 report = self._datapath.apply(plan, self._stopping)
             work.wrote(report)
             if number == 0:
-                work.cause, work.drift = self._cause(wanted, proposal)
+                work.cause, work.drift = self._cause(aim, proposal)
             if self._stopping() and not report.done:
                 return work.ended(Result.STOPPED)
             if not report.done:
@@ -229,7 +236,7 @@ class Rounds:
                 return work.ended(Result.FAILED, error, hopeless=report.hopeless)
             if not _makes_facts(plan):
                 work.saw(plan, proposal.bound.state)
-                self._settle(wanted, proposal)
+                self._settle(aim, proposal)
                 return work.ended(Result.CONVERGED)
             if force != ANY_UPGRADE:
                 force = None  # what was allowed at the first pass is carried through
@@ -237,9 +244,9 @@ class Rounds:
         return work.ended(Result.PARTLY, f"something still differs after {PASSES} passes")
 
     def _propose(
-        self, wanted: Wanted, force: str | None, known: Known | None, phases: Phases
+        self, aim: Aim, force: str | None, known: Known | None, phases: Phases
     ) -> Proposal:
-        return propose(wanted, self._good, self._datapath, self._limits, phases, force, known)
+        return propose(aim, self._datapath, self._limits, phases, force, known)
 
     def _remember_force(self, plan: Plan) -> None:
         """Before the first write, so that the next run completes one that is killed."""
@@ -252,29 +259,34 @@ class Rounds:
                 ) from error
             self._forced = plan.commit
 
-    def _cause(self, wanted: Wanted, proposal: Proposal) -> tuple[Cause, int]:
+    def _cause(self, aim: Aim, proposal: Proposal) -> tuple[Cause, int]:
         """Why live differed, and how many of the writes undid what somebody else had written."""
         if self._bound is not None:
             drift = diff(self._bound, proposal.live).counts.total
         else:
             drift = proposal.plan.drift if proposal.live.programs else 0
-        if self._good is None or self._good.revision != wanted.revision:
+        if self._good is None or self._good.revision != aim.wanted.revision:
             return Cause.PENDING, drift
         if drift:
             return Cause.DRIFT, drift
+        if proposal.live.programs and aim.target.kept is not self._good.kept:
+            return Cause.ENDED, 0
         return (Cause.RESTORED if self._bound is None else Cause.FACTS), 0
 
-    def _settle(self, wanted: Wanted, proposal: Proposal) -> None:
+    def _settle(self, aim: Aim, proposal: Proposal) -> None:
         """Everything is as wanted: that is the last good state from now on."""
+        wanted, kept = aim.wanted, aim.target.kept
         self._bound = proposal.bound.state
         self._known = Known(proposal.bound, self._bound, self._bound)
         good = self._good
         known = good is not None and good.revision == wanted.revision
-        if good is not None and known and good.state is wanted.state:
+        self._last = aim.target
+        if good is not None and known and good.state is wanted.state and good.kept is kept:
             return
         applied = good.applied if good is not None and known else self._clock.wall()
         self._unsaved |= good is None or not known or good.state != wanted.state
-        self._good = LastGood(wanted.revision, wanted.state, wanted.names, applied)
+        self._unsaved |= good is not None and good.kept is not kept
+        self._good = LastGood(wanted.revision, wanted.state, wanted.names, applied, kept)
 
     def _save(self, phases: Phases) -> str:
         """Keep the last good state, now that all is written. Why it failed, or ''."""
@@ -298,7 +310,7 @@ def _of_commits(wakes: tuple[str, ...], ask: Ask) -> bool:
 def _stale(plan: Plan, ask: Ask) -> bool:
     """Whether somebody meant another plan than this one."""
     named = ask.force not in ("", ANY_UPGRADE)
-    return named and not plan.empty and plan.digest != ask.force
+    return named and bool(plan.steps or plan.leaves) and plan.digest != ask.force
 
 
 def _makes_facts(plan: Plan) -> bool:

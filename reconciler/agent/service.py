@@ -99,6 +99,7 @@ class Service:
                 config.limits,
                 self._clock,
                 lambda: self._stopping,
+                config.grace,
             )
             self._rounds = rounds
             if trouble := rounds.load():
@@ -243,6 +244,8 @@ def _line(report: RoundReport, retry_in: float | None) -> str:
         counts = enforced.counts
         what += f", {counts.add} added, {counts.change} changed, {counts.delete} deleted"
         what += f" ({enforced.cause})"
+    if enforced.stay:
+        what += f", {enforced.stay.rows} kept until {stamp(enforced.stay.until)}"
     if enforced.waiting:
         what += f", {len(enforced.waiting)} waiting"
     parts += [what, *(each for each in (enforced.error, report.unsaved) if each), *enforced.notes]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.agent.conditions import Condition, conditions
-from reconciler.agent.report import Result, RoundReport, Verdict
+from reconciler.agent.report import Result, RoundReport, Stay, Verdict
 from reconciler.plan.diff import Counts
 
 HISTORY = 5  # commits
@@ -130,6 +130,8 @@ def _of_last(report: RoundReport) -> dict[str, Any]:
             "phasesMs": dict(report.phases),
         },
     }
+    if enforced.stay is not None:
+        found["kept"] = {"rows": enforced.stay.rows, "until": stamp(enforced.stay.until)}
     if newest.verdict is Verdict.HELD:
         found["held"] = {
             "commit": newest.revision,
@@ -146,6 +148,12 @@ def _counted(counts: Mapping[str, Counts]) -> dict[str, dict[str, int]]:
 
 def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 1)
+
+
+def stay_line(stay: Stay) -> str:
+    """What is kept, in a line."""
+    rows = f"{stay.rows} row{'s are' if stay.rows != 1 else ' is'} kept"
+    return f"{rows} for hosts that may not have the newest commit, until {stamp(stay.until)}"
 
 
 def stamp(wall: float) -> str:

@@ -26,6 +26,7 @@ LAST_GOOD = "last-good.json"
 FORCED = "forced.json"
 STATUS = "status.json"  # in the run folder
 COPIES = "copies"  # of remote repositories; reconciler.source fills it
+BODIES = ("state", "names", "kept")  # files that the head names; the last only if there is one
 CACHE = "cache"  # what files of commits mean; see blobs.py
 
 
@@ -47,7 +48,15 @@ class Store:
             state = serial.load((self._folder / head["state"]).read_text())
             names = json.loads((self._folder / head["names"]).read_text())
             kinds = None if names is None else {k: Names(each) for k, each in names.items()}
-            good = LastGood(head["revision"], state, kinds, head["applied"])
+            name = head.get("kept")
+            kept = json.loads((self._folder / name).read_text()) if name else ()
+            good = LastGood(
+                head["revision"],
+                state,
+                kinds,
+                head["applied"],
+                tuple(journal.read_kept(each) for each in kept),
+            )
             changes = self._folder / _journal(head)
             return journal.replayed(good, changes.read_bytes()) if changes.exists() else good
         except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -79,23 +88,26 @@ class Store:
             head = json.loads((self._folder / LAST_GOOD).read_bytes())
         except (OSError, ValueError):
             return False
-        bodies = (self._folder / str(self._head[role]) for role in ("state", "names"))
+        bodies = (self._folder / self._head[role] for role in BODIES if role in self._head)
         return bool(head == self._head) and all(path.exists() for path in bodies)
 
     def _write(self, good: LastGood) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         names = None if good.names is None else {k: sorted(v) for k, v in good.names.items()}
-        head = {
+        head: dict[str, Any] = {
             "format": FORMAT,
             "revision": good.revision,
             "applied": good.applied,
             "state": self._body("state", serial.dump(good.state)),
             "names": self._body("names", json.dumps(names, sort_keys=True)),
         }
+        if good.kept:
+            kept = json.dumps([journal.show_kept(each) for each in good.kept])
+            head["kept"] = self._body("kept", kept)
         replace(self._folder / LAST_GOOD, json.dumps(head, indent=1).encode())
-        kept = {LAST_GOOD, FORCED, head["state"], head["names"]}
+        named = {LAST_GOOD, FORCED, *(head[role] for role in BODIES if role in head)}
         for path in (*self._folder.glob("*.json*"), *self._folder.glob("changes-*")):
-            if path.name not in kept:
+            if path.name not in named:
                 path.unlink(missing_ok=True)
         bodies = [self._folder / str(head[role]) for role in ("state", "names")]
         self._head = head
@@ -158,6 +170,7 @@ class StoreError(Exception):
 def _journal(head: dict[str, Any]) -> str:
     """The journal of these bodies; one of other bodies counts for nothing."""
     whole = f"{head['state']} {head['names']} {head['revision']} {head['applied']!r}"
+    whole += f" {head['kept']}" if "kept" in head else ""
     return f"changes-{hashlib.sha256(whole.encode()).hexdigest()[:16]}.log"
 
 

@@ -35,6 +35,7 @@ class Wake(StrEnum):
     NETNS = "netns"  # a network namespace was named or removed
     WAITING = "waiting"  # time to look whether what is waited for is there
     DRIFT = "drift"  # time to compare everything with the kernel
+    GRACE = "grace"  # the time of something that was kept for other hosts is over
     RETRY = "retry"  # time to try again what failed
     HANGUP = "hangup"  # SIGHUP
     REQUEST = "request"  # somebody asked through the socket

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.agent.report import Cause, Enforced, Result, Waits
+from reconciler.agent.report import Cause, Enforced, Result, Stay, Waits
 from reconciler.compile.state import HostState
 from reconciler.datapath.protocol import Report
 from reconciler.plan.diff import Counts
@@ -24,6 +24,7 @@ class Work:
     rows: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     text: str = ""
+    stay: Stay | None = None
 
     def saw(self, plan: Plan, live: HostState) -> None:
         """What waits, and what is live by now."""
@@ -52,4 +53,5 @@ class Work:
             hopeless,
             self.notes,
             self.text,
+            self.stay,
         )

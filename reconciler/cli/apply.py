@@ -43,19 +43,28 @@ EXITS = {
     is_flag=True,
     help="Make maps anew that another release or other capacities left, whatever is lost.",
 )
+@click.option(
+    "--grace-period",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="How long what other hosts may still use outlives this; 0: not at all. "
+    "[default: the configuration's]",
+)
 @output_option("text", "json")
 def command(
     here: Here,
     origin: Path | None,
     force: str,
     upgrade: bool,
+    grace_period: float | None,
     output: str,
 ) -> Exit:
     """Write what differs on this host.
 
     Applies the newest commit, through the host's agent if one runs. A plan that a guard refuses is
     applied only if --force names its digest, and the plan is still that one. An upgrade of the
-    datapath that has to be asked for (GRD1007) is asked for by --upgrade.
+    datapath that has to be asked for (GRD1007) is asked for by --upgrade. Rows that other hosts may
+    still use stay for the grace period: the agent deletes them then, or the next apply.
 
     \b
     Example:
@@ -69,10 +78,11 @@ def command(
     if force and upgrade:
         raise click.UsageError("--force names one plan, --upgrade allows any upgrade; say one")
     state = _read_state(origin) if origin else None
-    config = here.configuration(repository=False, host=state.host if state else "")
+    grace = {} if grace_period is None else {"gracePeriod": grace_period}
+    config = here.configuration(repository=False, host=state.host if state else "", **grace)
     if state and state.host != config.host:
         raise Failure(f"{origin}: is the state of host {state.host}, this is host {config.host}")
-    done = _apply(config, state, ANY_UPGRADE if upgrade else force)
+    done = _apply(config, state, ANY_UPGRADE if upgrade else force, alone=bool(grace))
     if output == "json":
         emit_json(done)
     else:
@@ -80,7 +90,7 @@ def command(
     return EXITS[done["outcome"]]
 
 
-def _apply(config: Config, state: FileSource | None, force: str) -> dict[str, Any]:
+def _apply(config: Config, state: FileSource | None, force: str, *, alone: bool) -> dict[str, Any]:
     """By this process if it gets the lock, else by the agent that holds it."""
     from reconciler.agent import client
     from reconciler.agent.lock import AgentRunningError, HostLock
@@ -95,6 +105,11 @@ def _apply(config: Config, state: FileSource | None, force: str) -> dict[str, An
             raise Failure(
                 f"host {config.host}: the agent (process {error.pid}) follows a repository and "
                 f"would undo this at once; stop it first"
+            ) from None
+        if alone:
+            raise Failure(
+                f"host {config.host}: the agent (process {error.pid}) keeps to the grace period of "
+                f"its configuration; change gracePeriod there"
             ) from None
         try:
             with progress(f"asking the agent of {config.host}"):
@@ -131,12 +146,16 @@ def _run_round(config: Config, state: FileSource | None, force: str) -> dict[str
             "which repository? name it by --repo, a configuration by --config, or a state by --from"
         )
     datapath = open_datapath(config)
-    rounds = Rounds(source, datapath, Store(config.state_dir), config.limits, SystemClock())
+    store = Store(config.state_dir)
+    rounds = Rounds(source, datapath, store, config.limits, SystemClock(), grace=config.grace)
     if unreadable := rounds.load():
         note(unreadable)
     with progress("applying"):
         report = rounds.run(("request",), Ask(force, trouble, shown=True))
-    return describe(report)
+    done = describe(report)
+    if done["kept"]:
+        done["kept"] += "; after that the agent deletes them, or another apply"
+    return done
 
 
 def _read_state(path: Path) -> FileSource:
@@ -161,6 +180,8 @@ def _show(done: dict[str, Any]) -> None:
         emit("Applied: {add} added, {change} changed, {delete} deleted".format(**done["changed"]))
     elif done["outcome"] == "converged":
         emit("No changes. The host is as it should be.")
+    if done.get("kept"):
+        note(done["kept"])
     if done["outcome"] not in ("converged", "held"):
         note(f"error: {_ENDINGS[done['outcome']]}")
 

@@ -32,8 +32,9 @@ def command(here: Here, output: str) -> Exit:
     from reconciler.agent.clock import SystemClock
     from reconciler.agent.propose import propose
     from reconciler.agent.report import Phases
+    from reconciler.agent.target import Aim
     from reconciler.agent.wanted import Wanted
-    from reconciler.cli.plan import show_plan
+    from reconciler.cli.plan import note_stay, show_plan
     from reconciler.plan.lines import short
 
     config = here.configuration(repository=False)
@@ -46,7 +47,9 @@ def command(here: Here, output: str) -> Exit:
     wanted = Wanted(good.revision, good.state, good.names)
     datapath = open_reader(config)
     with host_errors(config.host), progress("reading the maps"):
-        plan = propose(wanted, good, datapath, config.limits, Phases(SystemClock())).plan
+        aim = Aim.of(wanted, good, SystemClock().wall(), config.grace)
+        plan = propose(aim, datapath, config.limits, Phases(SystemClock())).plan
     show_plan(plan, output)
+    note_stay(aim.target.stay)
     note(f"compared with what was applied last: {short(good.revision)}")
     return Exit.OK if plan.empty else Exit.CHANGES

@@ -20,6 +20,7 @@ from reconciler.cli.here import (
 
 if TYPE_CHECKING:
     from reconciler.agent.config import Config
+    from reconciler.agent.report import Stay
     from reconciler.agent.wanted import Wanted
     from reconciler.plan.plan import Plan
 
@@ -47,7 +48,7 @@ def command(
     show_plan(plan, output)
     if plan.refused:
         return Exit.REFUSED
-    return Exit.CHANGES if detailed_exitcode and not plan.empty else Exit.OK
+    return Exit.CHANGES if detailed_exitcode and (plan.steps or plan.leaves) else Exit.OK
 
 
 def read_wanted(config: Config) -> Wanted:
@@ -82,12 +83,24 @@ def _plan(config: Config, wanted: Wanted) -> Plan:
     from reconciler.agent.clock import SystemClock
     from reconciler.agent.propose import propose
     from reconciler.agent.report import Phases
+    from reconciler.agent.target import Aim
 
     datapath = open_reader(config)
     phases = Phases(SystemClock())
     with host_errors(config.host), progress("reading the maps"):
         good = last_good(config, needed=False)
-        return propose(wanted, good, datapath, config.limits, phases).plan
+        aim = Aim.of(wanted, good, SystemClock().wall(), config.grace)
+        plan = propose(aim, datapath, config.limits, phases).plan
+    note_stay(aim.target.stay)
+    return plan
+
+
+def note_stay(stay: Stay | None) -> None:
+    """Say what is kept for other hosts, if anything is."""
+    from reconciler.agent.status import stay_line
+
+    if stay is not None:
+        note(stay_line(stay))
 
 
 def show_plan(plan: Plan, output: str) -> None:

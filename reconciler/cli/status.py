@@ -99,6 +99,9 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
         held = found["held"]
         lines += ["", f"Held: commit {short(held['commit'])}"]
         lines += [f"  {each}" for each in (*held["refusals"], held["remedy"])]
+    if "kept" in found:
+        kept = found["kept"]
+        lines += ["", f"Kept for other hosts until {kept['until']}: {kept['rows']} rows"]
     lines += ["", *_work(found)]
     lines += _traffic(found.get("traffic"))
     return lines

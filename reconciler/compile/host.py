@@ -10,7 +10,7 @@ from reconciler.compile.origins import Numbering, settle
 from reconciler.compile.overview import Overview
 from reconciler.compile.programs import links, programs
 from reconciler.compile.routers import routers
-from reconciler.compile.sets import bouncers, dividers
+from reconciler.compile.sets import bouncers, dividers, vpcs_of
 from reconciler.compile.state import HostName, HostState
 from reconciler.model.topology import Topology
 
@@ -68,4 +68,5 @@ def state_of(overview: Overview, index: int) -> HostState:
         links(host, ends),
         ends,
         origins,
+        vpcs=vpcs_of(overview.topology, tables["bouncers"]),
     )

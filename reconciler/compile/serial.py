@@ -1,9 +1,9 @@
 """HostState <-> its JSON form, of `compile`, `show` and `apply --from`.
 
-An object with `format`, `version`, `abi` (the digest of the layouts), `host`, `programs`, `links`,
-`interfaces` and `tables`: for each owned map its rows, each `{"key": …, "value": …, "origin": …}`
-on a line of its own, sorted by key bytes. Columns are named as in bpf/abi.h. Fact columns are 0
-until they are bound.
+An object with `format`, `version`, `abi` (the digest of the layouts), `host`, `vpcs` (of each VNI
+in the tables whose it is, where that is known), `programs`, `links`, `interfaces` and `tables`: for
+each owned map its rows, each `{"key": …, "value": …, "origin": …}` on a line of its own, sorted by
+key bytes. Columns are named as in bpf/abi.h. Fact columns are 0 until they are bound.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ LIVE = {"fallback", "faults"}  # only what is live has them; left out where empt
 def dump(state: HostState) -> str:
     """The JSON form: stable, sorted, ends with a newline; `load` gives the same state back."""
     lines = ["{"]
-    head = {"format": FORMAT, "version": VERSION, "abi": ABI, "host": state.host}
+    head: dict[str, Any] = {"format": FORMAT, "version": VERSION, "abi": ABI, "host": state.host}
+    if state.vpcs:
+        head["vpcs"] = {str(vni): state.vpcs[vni] for vni in sorted(state.vpcs)}
     lines += [f"  {_json(key)}: {_json(value)}," for key, value in head.items()]
     programs = (_show_program(each) for each in state.programs)
     lines += [*_list("  ", "programs", programs, ",")]
@@ -67,7 +69,7 @@ def load(text: str) -> HostState:
     except ValueError:  # CPython reads no number of more than 4,300 digits
         raise SerialError("", "has a number that is too long") from None
     _check_head(body)
-    take(body, "", {"format", "version", "abi", "host", "tables", *LISTS})
+    take(body, "", {"format", "version", "abi", "host", "tables", *LISTS}, {"vpcs"})
     for name in LISTS:
         part(body, name, list)
     tables, origins = _load_tables(part(body, "tables", dict))
@@ -90,7 +92,13 @@ def load(text: str) -> HostState:
         raise SerialError("links", f"no program is called {min(strangers)}")
     host = HostName(part(body, "host", str))
     return HostState(
-        host, tables, tuple(sorted(programs)), tuple(sorted(links)), tuple(sorted(ends)), origins
+        host,
+        tables,
+        tuple(sorted(programs)),
+        tuple(sorted(links)),
+        tuple(sorted(ends)),
+        origins,
+        vpcs=_load_vpcs(part(body, "vpcs", dict)) if "vpcs" in body else {},
     )
 
 
@@ -192,6 +200,16 @@ def _load_tables(body: dict[str, Any]) -> tuple[dict[str, Table], tuple[str, ...
         except DuplicateKeyError as error:
             raise SerialError(f"tables.{name}", str(error)) from None
     return tables, origins
+
+
+def _load_vpcs(body: dict[str, Any]) -> dict[int, str]:
+    found = {}
+    for text in body:
+        name = part(body, text, str, "vpcs")
+        if not (text.isascii() and text.isdecimal()) or len(text) > 10:
+            raise SerialError("vpcs", f"{text!r} is no VNI")
+        found[int(text)] = str(name)
+    return found
 
 
 def _origin(place: str, row: Any) -> str:

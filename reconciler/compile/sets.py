@@ -10,6 +10,7 @@ from reconciler.abi.table import Rows, Table, zeros
 from reconciler.compile.origins import Numbering
 from reconciler.compile.overview import Overview
 from reconciler.compile.placement import Chosen
+from reconciler.model.topology import Topology
 
 
 def bouncers(overview: Overview, host: int) -> Table:
@@ -49,6 +50,12 @@ def dividers(overview: Overview, host: int) -> Table:
     values = _sets(overview, overview.dividers, chosen)
     origins = Numbering(overview.topology).vpcs + chosen
     return Table.make(spec, keys, values, origins.astype(np.int32))
+
+
+def vpcs_of(topology: Topology, bouncers: Table) -> dict[int, str]:
+    """Of every VNI of a host's bouncers table, which no other table exceeds, whose it is."""
+    names = {each.vni: f"{each.namespace}/{each.name}" for each in topology.vpcs}
+    return {vni: names[vni] for vni in np.unique(bouncers.keys["vni"]).tolist()}
 
 
 def _sets(overview: Overview, sets: Chosen, chosen: NDArray[np.intp]) -> Rows:

@@ -97,7 +97,8 @@ class Link:
 class HostState:
     """Everything a host holds. `tables` has one Table per owned map, by name, also empty ones.
 
-    `maps`, of every map, are facts: the release's layouts, with this host's capacities.
+    `maps`, of every map, are facts: the release's layouts, with this host's capacities. `vpcs` says
+    of every VNI in the tables whose it is; what is live does not know that.
     """
 
     host: HostName
@@ -108,6 +109,7 @@ class HostState:
     # "Endpoint shop/web-1", indexed by Table.origins; like those in no comparison
     origins: tuple[str, ...] = field(default=(), compare=False)
     maps: tuple[Shape, ...] = ()
+    vpcs: Mapping[int, str] = field(default_factory=dict, compare=False)  # VNI -> "shop/shop"
 
     @classmethod
     def empty(cls, host: HostName) -> HostState:

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconciler.abi.generated import EndpointFlag
-from reconciler.abi.table import Rows, Table, raw
+from reconciler.abi.table import Table, raw
 from reconciler.compile.endpoints import endpoints
 from reconciler.compile.interfaces import interfaces
 from reconciler.compile.origins import Numbering
 from reconciler.compile.overview import Overview
 from reconciler.compile.programs import ACCESS, links
 from reconciler.compile.routers import routers_of
-from reconciler.compile.sets import bouncers_of
+from reconciler.compile.sets import bouncers_of, vpcs_of
 from reconciler.compile.state import HostState
 
 Item = TypeVar("Item", bound=Any)  # of an ordered type
@@ -54,15 +54,17 @@ def update(state: HostState, old: Overview, new: Overview, host: int) -> HostSta
         **state.tables,
         "endpoints": _replaced(table, went, texts.translated(came, numbering)),
     }
+    vpcs = state.vpcs
     if before != after:
         local = table.values["flags"] & EndpointFlag.LOCAL != 0
         present = _networks(new, table.take(local)) - before | after
         networks = np.array(sorted(present), np.int32)
         for name, make in (("bouncers", bouncers_of), ("routers", routers_of)):
             tables[name] = texts.translated(make(new, host, networks), numbering)
+        vpcs = vpcs_of(new.topology, tables["bouncers"])
     ends, shown = _items(state, old, new, host)
     tables, origins = texts.settle(tables)
-    return replace(state, tables=tables, interfaces=ends, links=shown, origins=origins)
+    return replace(state, tables=tables, interfaces=ends, links=shown, origins=origins, vpcs=vpcs)
 
 
 def _presence(
@@ -114,20 +116,7 @@ def _replaced(table: Table, went: Table, came: Table) -> Table:
     for each in (went, came):
         place = np.minimum(np.searchsorted(names, raw(each.keys)), len(table) - 1)
         kept[place[names[place] == raw(each.keys)] if len(table) else place[:0]] = False
-    table = table.take(kept)
-    place = np.searchsorted(raw(table.keys), raw(came.keys))
-    return Table(
-        table.spec,
-        _inserted(table.keys, place, came.keys),
-        _inserted(table.values, place, came.values),
-        np.insert(table.origins, place, came.origins),
-    )
-
-
-def _inserted(rows: Rows, place: NDArray[np.intp], more: Rows) -> Rows:
-    """As whole rows: NumPy copies structured ones column by column."""
-    whole = [np.ascontiguousarray(each).view(f"V{rows.dtype.itemsize}") for each in (rows, more)]
-    return np.insert(whole[0], place, whole[1]).view(rows.dtype)
+    return table.take(kept).insert(came)
 
 
 class _Texts:

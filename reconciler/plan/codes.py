@@ -43,8 +43,10 @@ GUARDS: Mapping[str, Code] = MappingProxyType(
         ),
         ROW_SHARE: Code(
             "Too many rows deleted",
-            "More than 30 % of this host's rows, from ten up, would be deleted. Rows that no "
-            "commit ever wanted are not counted.",
+            "More than 30 % of this host's rows, from ten up, would be deleted. Not counted are "
+            "rows that no commit ever wanted, and those of a manifest that the commit still has "
+            "but that this host has nothing to do with any more: its role is another's now. Rows "
+            "that are kept for other hosts count when the commit comes, not when they end.",
             f"{_FORCE}, or delete in several commits.",
         ),
         INTERFACE_SHARE: Code(

@@ -6,9 +6,14 @@ meant is allowed by forcing exactly the plan's digest; a full map is not a matte
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
+from reconciler.abi.merge import locate
 from reconciler.abi.shape import Shape, differences, losses
 from reconciler.abi.table import Table
 from reconciler.compile.state import HostState, Interface
@@ -47,6 +52,9 @@ class Context:
     for a state from a file, or on a host's first round.
     `last` is what the commit of `before` means for this host, bound with the facts of now; without
     it, every change counts as pending.
+    Of rows that other hosts may still use: `leaving` are those that this commit takes away, which
+    counts now, though they stay for a while; `beside` those that earlier ones took away, whose end
+    does not count again; `own` is the commit's own state, without any of them.
     """
 
     commit: str = ""
@@ -54,6 +62,9 @@ class Context:
     after: Inventory | None = None
     last: HostState | None = None
     forced: str = ""  # a digest, or ANY_UPGRADE
+    own: HostState | None = None
+    leaving: HostState | None = None
+    beside: HostState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +94,7 @@ def check(
         *_upgrade(diff, limits),
         *_source(diff.host, context),
         *_kinds(context, limits),
-        *_rows(live, steps, limits),
+        *_rows(diff, live, steps, context, limits),
         *_interfaces(live, steps, limits),
         *_capacity(diff, live),
     )
@@ -146,19 +157,61 @@ def _kinds(context: Context, limits: Limits) -> Iterator[Refusal]:
             )
 
 
-def _rows(live: HostState, steps: Iterable[Step], limits: Limits) -> Iterator[Refusal]:
+def _rows(
+    diff: Diff, live: HostState, steps: Iterable[Step], context: Context, limits: Limits
+) -> Iterator[Refusal]:
     total, gone = sum(map(len, live.tables.values())), 0
+    here = diff.origins if context.own is None else context.own.origins
+    if context.leaving is not None:
+        for table in context.leaving.tables.values():
+            gone += _lost(table.origins, context.leaving.origins, here, context)
+    if context.beside is not None:
+        total -= sum(map(len, context.beside.tables.values()))
     for step in steps:
         if isinstance(step, RowStep) and step.change is Change.DELETE:
             drifted = int(step.drift.sum())  # never wanted: no loss, and no part of the whole
             total -= drifted
-            gone += len(step.rows) - drifted
+            counted = ~step.drift & ~_ended(step, context.beside)
+            gone += _lost(step.rows.origins[counted], step.origins, here, context)
     if limits.exceeded(gone, total):
         yield Refusal(
             codes.ROW_SHARE,
             f"deletes {_share(gone, total)} rows of this host; {limits.percent} % may go at once",
             figures={"deleted": gone, "before": total},
         )
+
+
+def _lost(
+    origins: NDArray[np.int32], texts: Sequence[str], here: Sequence[str], context: Context
+) -> int:
+    """How many rows of these origins are lost, not counting those of a role that went elsewhere:
+    the commit has their manifest, and none of `here`, the sorted origins of what stays, is it."""
+    count = 0
+    numbers, rows = np.unique(origins, return_counts=True)
+    for number, each in zip(numbers.tolist(), rows.tolist(), strict=True):
+        text = texts[number] if number >= 0 else ""
+        kind, _, name = text.partition(" ")
+        elsewhere = context.after is not None and name in context.after.get(kind, ())
+        count += 0 if elsewhere and not _holds(here, text) else each
+    return count
+
+
+def _holds(texts: Sequence[str], text: str) -> bool:
+    place = bisect_left(texts, text)
+    return place < len(texts) and texts[place] == text
+
+
+def _ended(step: RowStep, beside: HostState | None) -> NDArray[np.bool_]:
+    """Which deletions are of rows whose time is over, or of the way to a host that is no more."""
+    none = np.zeros(len(step.rows), np.bool_)
+    if beside is None:
+        return none
+    if step.rows.spec.name == "next_hops":
+        hosts = {beside.origins[each] for each in beside.tables["hosts"].origins.tolist()}
+        origins = [step.origins[each] if each >= 0 else "" for each in step.rows.origins.tolist()]
+        return np.array([each in hosts for each in origins], np.bool_)
+    table = beside.tables.get(step.rows.spec.name)
+    return none if table is None else locate(step.rows, table)[1]
 
 
 def _interfaces(live: HostState, steps: Iterable[Step], limits: Limits) -> Iterator[Refusal]:

@@ -26,7 +26,7 @@ class Plan:
     """What has to be written, in order. Nothing may be written while there are `refusals`.
 
     `forced` are the refusals that an operator overrode by naming this plan's digest, or by asking
-    for the upgrade.
+    for the upgrade. `leaving` are rows that the commit takes away, but that are kept for a while.
     """
 
     host: HostName
@@ -36,6 +36,12 @@ class Plan:
     waiting: tuple[Waiting, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     forced: tuple[Refusal, ...] = ()
+    leaving: HostState | None = None
+
+    @property
+    def leaves(self) -> int:
+        """How many rows are to be deleted later, though nothing else says so then."""
+        return 0 if self.leaving is None else sum(map(len, self.leaving.tables.values()))
 
     @property
     def empty(self) -> bool:
@@ -81,6 +87,10 @@ class Plan:
                         seen.update(table.values.tobytes())
             else:
                 seen.update(f"{step.change} {step.old!r} {step.new!r}\n".encode())
+        for name, table in sorted(self.leaving.tables.items()) if self.leaving else ():
+            if len(table):
+                seen.update(f"leaving {name} {len(table)}\n".encode())
+                seen.update(table.keys.tobytes())
         return seen.hexdigest()[:16]
 
 
@@ -95,7 +105,7 @@ def make_plan(
     context, limits = context or Context(), limits or Limits()
     found = diff(desired, live)
     steps = make_steps(found, context.last)
-    plan = Plan(desired.host, context.commit, found, steps, tuple(waiting))
+    plan = Plan(desired.host, context.commit, found, steps, tuple(waiting), leaving=context.leaving)
     refusals = check(found, live, steps, context, limits)
     if context.forced == ANY_UPGRADE:
         forced = tuple(each for each in refusals if each.code == UPGRADE)

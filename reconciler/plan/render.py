@@ -59,6 +59,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "digest": plan.digest,
         "refused": plan.refused,
         "summary": {**json_counts(plan.counts), "pending": plan.pending, "drift": plan.drift},
+        "leaving": plan.leaves,
         "kinds": {name: json_counts(each) for name, each in plan.diff.counts_by_kind.items()},
         "changes": [_json_entry(each) for step in plan.steps for each in entries(step)],
         "waiting": [{"origin": each.origin, "fact": each.fact} for each in plan.waiting],
@@ -78,12 +79,17 @@ def _title(plan: Plan) -> str:
 
 
 def _summary(plan: Plan) -> list[str]:
+    kept = f"{plan.leaves} to be kept a while for other hosts, then deleted"
+    if plan.empty and plan.leaves:
+        return [f"Nothing to write. Rows: {kept}."]
     if plan.empty:
         waits = f"; {len(plan.waiting)} waiting for a fact" if plan.waiting else ""
         return [f"No changes. The host is as it should be{waits}."]
     lines = [f"  {line}" for line in kind_lines(plan.diff.counts_by_kind)]
     if upgrade := upgrade_line(plan.diff):
         lines.append(f"  {upgrade}")
+    if plan.leaves:
+        lines.append(f"  rows {kept}")
     return [*lines, f"  {plan.pending} pending, {plan.drift} drift"] if plan.drift else lines
 
 
@@ -98,6 +104,8 @@ def _markdown(plan: Plan, shown: int) -> str:
     parts += counts_table("", plan.diff.counts_by_kind)
     if upgrade := upgrade_line(plan.diff):
         parts += ["", upgrade]
+    if plan.leaves and not plan.empty:
+        parts += ["", f"Rows to be kept a while for other hosts, then deleted: {plan.leaves}"]
     if plan.drift:
         parts += ["", f"{plan.pending} pending, {plan.drift} drift"]
     if plan.steps:

@@ -46,14 +46,17 @@ def surroundings() -> Surroundings:
 class Machine:
     """One host: everything that outlives an agent, and the agent's rounds, which can be restarted.
 
-    `named` is the repository's name for it.
+    `named` is the repository's name for it; `grace` the period of what other hosts may use.
     """
 
-    def __init__(self, folder: Path, endpoints: int = 2, named: str = HOST) -> None:
+    def __init__(
+        self, folder: Path, endpoints: int = 2, named: str = HOST, grace: float = 0.0
+    ) -> None:
         self.network = Network(folder, named, endpoints)
         self.datapath = MemoryDatapath(HOST, surroundings(), create_netns=True)
         self.clock = FakeClock()
         self.store = Store(folder / "state")
+        self.grace = grace
         self._stopping: Callable[[], bool] = lambda: False
         self.restart()
 
@@ -67,6 +70,7 @@ class Machine:
             Limits(),
             self.clock,
             self._stop_asked,
+            self.grace,
         )
         return self.rounds.load()
 

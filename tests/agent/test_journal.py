@@ -9,6 +9,7 @@ from reconciler.agent import journal
 from reconciler.agent.good import LastGood
 from reconciler.agent.store import Store, StoreError
 from reconciler.compile.followed import Followed, follow_host
+from reconciler.compile.linger import keep, withdrawn
 from reconciler.compile.state import HostName
 from reconciler.manifest.schema import compile_schemas
 from reconciler.model.follow import Memory, follow
@@ -23,13 +24,23 @@ def goods(seed: int, commits: int) -> list[LastGood]:
     """The states of a host, and the names, along a random history."""
     memory: Memory | None = None
     followed: Followed | None = None
-    found = []
+    found: list[LastGood] = []
     for number, each in enumerate(History(seed).snapshots(commits)):
         step = follow(each, VALIDATORS, memory)
         if step.memory is not None:
             followed = follow_host(step, HostName("h1"), followed)
             memory = step.memory
-            found.append(LastGood(each.commit, followed.state, memory.names, float(number)))
+            kept = found[-1].kept if found else ()
+            if found:
+                kept = keep(
+                    kept,
+                    withdrawn(found[-1].state, followed.state),
+                    followed.state,
+                    10.0 * number,
+                    20.0,
+                )
+            names, at = memory.names, float(number)
+            found.append(LastGood(each.commit, followed.state, names, at, kept))
     return found
 
 
@@ -41,6 +52,9 @@ def same(one: LastGood, other: LastGood) -> bool:
         exact(one.state) == exact(other.state)
         and (one.revision, one.applied) == (other.revision, other.applied)
         and names[0] == names[1]
+        and one.state.vpcs == other.state.vpcs
+        and [(each.until, exact(each.rows)) for each in one.kept]
+        == [(each.until, exact(each.rows)) for each in other.kept]
     )
 
 

@@ -28,6 +28,7 @@ from reconciler.abi.generated import (
     HostFlag,
     Reason,
 )
+from reconciler.abi.table import Table
 from reconciler.compile.check import fill_check
 from reconciler.datapath import bindings, libbpf
 from reconciler.datapath.prober import health_clock
@@ -184,6 +185,13 @@ class World:
         self.bench.written()
         self._written.append((name, keys.tobytes()))
         return self
+
+    def load(self, table: Table) -> None:
+        """Write the rows of a bound table, as they are."""
+        for key, value in zip(table.keys, table.values, strict=True):
+            libbpf.update(self.bench.maps[table.spec.name], key.tobytes(), value.tobytes())
+            self._written.append((table.spec.name, key.tobytes()))
+        self.bench.written()
 
     @staticmethod
     def row(name: str, key: dict[str, Any], value: dict[str, Any]) -> tuple[Any, Any]:

@@ -42,7 +42,7 @@ def exact(state: HostState) -> object:
         name: (table.keys.tobytes(), table.values.tobytes(), table.origins.tobytes())
         for name, table in state.tables.items()
     }
-    return tables, state.programs, state.links, state.interfaces, state.origins
+    return tables, state.programs, state.links, state.interfaces, state.origins, state.vpcs
 
 
 def walk(seed: int, commits: int) -> tuple[int, int, int]:

@@ -3,12 +3,14 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.abi.generated import MAPS
 from reconciler.abi.shape import Shape
+from reconciler.abi.table import Table
 from reconciler.compile.state import HostState, Interface, InterfaceKind
 from reconciler.manifest.document import Document
 from reconciler.plan import codes
@@ -188,6 +190,62 @@ def test_rows_that_lost_their_interface_go_without_asking() -> None:
 
 def test_without_a_last_state_every_deletion_counts() -> None:
     assert refused(make_plan(EMPTY, state(endpoints(20)))) == [codes.ROW_SHARE]
+
+
+# Rows that other hosts may still use
+
+
+def of(rows: Table, prefix: str = "Endpoint shop/web") -> HostState:
+    """A state of these rows alone, each from a manifest of its own."""
+    texts = tuple(f"{prefix}-{each:02}" for each in range(len(rows)))
+    numbered = replace(rows, origins=np.arange(len(rows), dtype=np.int32))
+    return replace(state(numbered), origins=texts)
+
+
+def padded(count: int) -> Inventory:
+    return {
+        "Endpoint": frozenset(f"shop/web-{each:02}" for each in range(count)),
+        "Host": frozenset([HOST]),
+    }
+
+
+def test_rows_that_leave_count_though_they_are_kept_for_a_while() -> None:
+    live, leaving = of(endpoints(20)), of(endpoints(8))
+    plan = judged(padded(20), padded(20), live, live, own=EMPTY, last=live)
+    assert plan.empty
+    assert not plan.refused
+    held = judged({}, {"Host": {HOST}}, live, live, own=EMPTY, last=live, leaving=leaving)
+    assert held.empty
+    assert held.leaves == 8
+    assert refused(held) == [codes.ROW_SHARE]
+    assert held.refusals[0].figures == {"deleted": 8, "before": 20}
+    assert held.digest != plan.digest, "so that the one may be forced without the other"
+
+
+def test_rows_whose_time_is_over_count_neither_as_deleted_nor_as_part_of_the_whole() -> None:
+    live, kept = endpoints(40), endpoints(20)
+    names = {"Host": frozenset([HOST])}
+    gone = state(endpoints(20, first=20))
+    own = of(live)
+    assert refused(judged(names, names, gone, own, own=gone, last=own)) == [codes.ROW_SHARE]
+    assert not judged(names, names, gone, own, own=gone, last=own, beside=of(kept)).refused
+    more = state(endpoints(13, first=27))
+    plan = judged(names, names, more, own, own=more, last=own, beside=of(kept))
+    assert refused(plan) == [codes.ROW_SHARE]
+    assert plan.refusals[0].figures == {"deleted": 7, "before": 20}
+
+
+def test_rows_of_a_manifest_that_the_host_has_nothing_to_do_with_any_more_are_not_lost() -> None:
+    live = of(endpoints(20))
+    assert not judged(padded(20), padded(20), EMPTY, live, last=live).refused
+    assert refused(judged(padded(20), padded(13), EMPTY, live, last=live))[-1] == codes.ROW_SHARE
+
+
+def test_rows_that_are_replaced_by_others_of_the_same_manifest_count() -> None:
+    """As when the VNI of their VPC is another one."""
+    live, desired = of(endpoints(20)), of(endpoints(20, vni=2))
+    plan = judged(padded(20), padded(20), desired, live, last=live)
+    assert refused(plan) == [codes.ROW_SHARE]
 
 
 def test_the_first_plan_of_an_empty_host_is_not_refused() -> None:

@@ -1,0 +1,118 @@
+"""Clusters whose tables were compiled: two commits and what is kept between them, host by host."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import cached_property
+from ipaddress import IPv4Address
+
+from reconciler.compile.bind import bind
+from reconciler.compile.facts import Device, Facts, NextHop
+from reconciler.compile.host import compile_all
+from reconciler.compile.linger import PERIODS, keep, lingering, still, withdrawn
+from reconciler.compile.state import HostName, HostState
+from reconciler.manifest.document import Document
+from tests.bpf.harness import INTERFACE, UPLINK, mac, next_hop, slot
+from tests.bpf.journey import Cluster
+from tests.compile.topologies import built
+
+PERIOD = 60.0
+TABLES = (
+    *("endpoints", "networks", "bouncers", "dividers", "hosts", "interfaces", "routers"),
+    *("next_hops", "uplinks", "uplink_macs"),
+)
+
+
+class Phase(IntEnum):
+    """How far a host is with the newer of two commits."""
+
+    BEFORE = 0
+    SETS = 1  # its sets prefer old members, and rows stay
+    ROWS = 2  # rows stay
+    AFTER = 3
+
+
+def together(hosts: Sequence[str]) -> Iterator[dict[str, Phase]]:
+    """Every mixture of phases in which hosts can be, if all take up a commit within a period."""
+    seen = set()
+    for early in (Phase.BEFORE, Phase.SETS, Phase.ROWS):
+        for phases in itertools.product((early, Phase(early + 1)), repeat=len(hosts)):
+            if phases not in seen:
+                seen.add(phases)
+                yield dict(zip(hosts, phases, strict=True))
+
+
+@dataclass(frozen=True)
+class Commits:
+    """Two commits of one cluster. `addresses` are the underlay's, by host name."""
+
+    before: Sequence[Document]
+    after: Sequence[Document]
+    addresses: Mapping[str, str]
+    sender: str = ""  # the endpoint whose interface frames of a run seem to come in on
+    _bound: dict[tuple[str, Phase], HostState] = field(default_factory=dict)
+
+    @cached_property
+    def _states(self) -> tuple[dict[HostName, HostState], dict[HostName, HostState]]:
+        return compile_all(built(self.before)), compile_all(built(self.after))
+
+    @cached_property
+    def concerned(self) -> tuple[str, ...]:
+        """The hosts whose tables are not the same in both."""
+        old, new = self._states
+        return tuple(name for name in self.addresses if self._pair(old, new, name))
+
+    @staticmethod
+    def _pair(old: Mapping[HostName, HostState], new: Mapping[HostName, HostState], n: str) -> bool:
+        return old.get(HostName(n)) != new.get(HostName(n))
+
+    def state(self, host: str, phase: Phase) -> HostState:
+        """What a host holds, with its facts."""
+        if (host, phase) not in self._bound:
+            self._bound[host, phase] = self._bind(self._state(HostName(host), phase))
+        return self._bound[host, phase]
+
+    def _state(self, host: HostName, phase: Phase) -> HostState:
+        nothing = HostState.empty(host)
+        old, new = (states.get(host, nothing) for states in self._states)
+        if phase is Phase.BEFORE:
+            return old
+        kept = keep((), withdrawn(old, new), new, 0.0, PERIOD)
+        spent = (0.0, PERIOD, PERIODS * PERIOD)[phase - 1]
+        return lingering(new, still(kept, spent, PERIOD))
+
+    def _bind(self, state: HostState) -> HostState:
+        devices = {"eth0": Device(INTERFACE, mac(UPLINK), 1500, True)}
+        for number, each in enumerate(state.interfaces):
+            index = INTERFACE if each.endpoint == self.sender else INTERFACE + 1 + number
+            devices[each.name] = Device(index, mac(each.mac), 1438, True)
+        known = {IPv4Address(each): str(IPv4Address(each)) for each in _hosts(state)}
+        facts = Facts(
+            devices=devices,
+            uplinks=("eth0",),
+            next_hops={
+                where: NextHop(mac(next_hop(text)), "eth0") for where, text in known.items()
+            },
+            host_slots={where: slot(text) for where, text in known.items()},
+            counter_slots={each.endpoint: 1 + n for n, each in enumerate(state.interfaces)},
+        )
+        bound = bind(state, facts)
+        assert not bound.waiting
+        return bound.state
+
+    def load(self, cluster: Cluster, phases: Mapping[str, Phase]) -> None:
+        """Give every host of the cluster its tables; those that are not named have the newer."""
+        for name, address in self.addresses.items():
+            world = cluster.worlds[address]
+            world.clear()
+            state = self.state(name, phases.get(name, Phase.AFTER))
+            for table in TABLES:
+                world.load(state.tables[table])
+
+
+def _hosts(state: HostState) -> list[int]:
+    found: list[int] = state.tables["hosts"].keys["address"].tolist()
+    return found
