@@ -34,15 +34,21 @@ static __always_inline void count_sent(const struct frame *frame, __u32 slot)
 static __always_inline int parse_packet(struct frame *frame, const struct ethernet *ethernet, struct cursor *cursor,
 					struct packet *packet)
 {
-	__u32 offset = sizeof(*ethernet) + sizeof(struct ipv6hdr), room = frame->length - sizeof(*ethernet);
+	__u32 offset = sizeof(*ethernet) + sizeof(struct ipv6hdr), end;
 	int error;
 
 	if (ethernet->protocol == bpf_htons(ETH_P_IP))
-		return parse_ipv4(cursor, packet, room);
-	if (ethernet->protocol != bpf_htons(ETH_P_IPV6))
+		error = parse_ipv4(cursor, packet);
+	else if (ethernet->protocol == bpf_htons(ETH_P_IPV6))
+		error = parse_ipv6(cursor, packet);
+	else
 		return -REASON_DROP_NOT_IP;
-	error = parse_ipv6(cursor, packet, room);
-	return error ? error : parse_extensions(frame->ctx, packet, offset, frame->length);
+	if (error)
+		return error;
+	end = sizeof(*ethernet) + packet->size;
+	if (frame_room(frame, end) < end)
+		return -REASON_DROP_MALFORMED;
+	return packet->version == 4 ? 0 : parse_extensions(frame->ctx, packet, offset, frame->length);
 }
 
 /* To a host that has the destination, or knows who has it. */
@@ -50,7 +56,7 @@ static __always_inline int decide_sending(const struct flow_key *flow, const str
 					  const struct endpoint *destination, struct decision *made)
 {
 	struct journey journey = {
-		.key = {.vni = made->vni, .address = flow->destination},
+		.key = {.vni = made->vni, .address = destination_of(&flow->addresses)},
 		.network = source->network,
 		.flow = flow_port(flow),
 		.stage = STAGE_ACCESS,
@@ -85,18 +91,18 @@ __noinline int decide(const struct flow_key *flow, struct decision *made)
 		return -REASON_DROP_HELPER;
 	source = &room->source;
 	destination = &room->destination;
-	error = find_origin(flow->from, &flow->mac, &origin);
+	error = find_origin(key_from(flow), (const mac_t *)&flow->sender, &origin);
 	if (error)
 		return error;
-	error = check_own(&origin, &flow->source);
+	key.address = source_of(&flow->addresses);
+	error = check_own(&origin, &key.address);
 	if (error)
 		return error;
-	made->admitted = 1;
+	made->act = ACT_ADMITTED;
 	made->sender_counter = source->counter;
-	made->network = source->network;
 
 	made->vni = key.vni = origin.vni;
-	key.address = flow->destination;
+	key.address = destination_of(&flow->addresses);
 	error = read_endpoint(&key, destination);
 	if (error == -REASON_DROP_TORN)
 		return error;
@@ -109,7 +115,7 @@ __noinline int decide(const struct flow_key *flow, struct decision *made)
 		decide_delivery(made, destination);
 		return 0;
 	}
-	if (flow->version == 6 && address_is_link_local(&flow->destination))
+	if (key_is_ipv6(flow) && address_is_link_local(&key.address))
 		return -REASON_DROP_NO_ENDPOINT;
 	return decide_sending(flow, source, error ? NULL : destination, made);
 }
@@ -128,99 +134,35 @@ static __always_inline int hand_locally(struct frame *frame, struct ethernet *et
 	return deliver(frame, ethernet, made, 0);
 }
 
-/* What it was admitted by need not be looked up again; the frame may have other MACs by now. */
-static __always_inline int refuse_too_big(struct frame *frame, const struct packet *packet, const struct decision *made)
+static __always_inline void make_key(struct flow_key *key, const struct frame *frame, const struct ethernet *ethernet,
+				     const struct packet *packet)
 {
-	const struct flow *flow = flow_work();
-	struct room *room = room_here();
+	const quarter_t *mac = (const quarter_t *)&ethernet->source;
 
-	if (!room || !flow)
-		return -REASON_DROP_TOO_BIG;
-	mac_copy(&room->source.mac, &flow->key.mac);
-	room->source.network = made->network;
-	room->source.counter = made->sender_counter;
-	room->source.ifindex = frame->ctx->ingress_ifindex;
-	return tell_too_big(frame, made->vni, packet, &room->source, 0);
-}
-
-static __always_inline int carry_out(struct frame *frame, struct ethernet *ethernet, const struct packet *packet,
-				     struct cursor *cursor, const struct decision *made)
-{
-	int error;
-
-	if (made->act == ACT_DELIVER)
-		error = hand_locally(frame, ethernet, made);
-	else if (made->act == ACT_SEND)
-		error = encapsulate(frame, made, packet->traffic_class, 0);
-	else if (made->act == ACT_HAND_OVER)
-		error = hand_over(frame, ethernet, made, packet->traffic_class, 0);
-	else
-		error = answer_echo(ethernet, packet, cursor);
-	if (error == -REASON_DROP_TOO_BIG)
-		return refuse_too_big(frame, packet, made);
-	return error ? error : made->reason;
-}
-
-static __always_inline void write_key(struct flow_key *key, const struct frame *frame, const struct ethernet *ethernet,
-				      const struct packet *packet)
-{
-	key->source = packet->source;
-	key->destination = packet->destination;
-	key->head = flow_head(packet);
-	key->protocol = packet->protocol;
-	key->version = packet->version;
-	key->from = frame->ctx->ingress_ifindex;
-	mac_copy(&key->mac, &ethernet->source);
+	key_start(key, packet, frame->ctx->ingress_ifindex);
+	key->sender = mac[0] | (__u32)mac[1] << 16 | (__u64)mac[2] << 32;
 }
 
 /* What a flow's first packet decides. A way through a bouncer is not kept: a shorter one may be learned. */
-static __always_inline int decide_anew(const struct frame *frame, bool plain, struct flow_set *set, __u64 hash,
-				       struct flow *flow)
+static __always_inline int decide_anew(const struct frame *frame, bool plain, struct work *work)
 {
-	struct decision *made = &flow->decision;
+	struct decision *made = &work->decision;
 	int error;
 
 	*made = (struct decision){};
-	error = decide(&flow->key, made);
-	if (error && made->admitted)
+	error = decide(&work->key, made);
+	if (error && made->act)
 		count_sent(frame, made->sender_counter);
 	if (!error && plain && (made->act == ACT_DELIVER || made->stage == STAGE_HOST))
-		flow_keep(set, hash, flow);
+		flow_keep(work);
 	return error;
 }
 
-static __always_inline int forward(struct frame *frame, struct ethernet *ethernet, const struct packet *packet,
-				   struct cursor *cursor)
-{
-	bool plain = flow_is_plain(packet);
-	const struct decision *made = NULL;
-	struct flow *flow = flow_work();
-	struct flow_set *set;
-	__u64 hash;
-	int error;
-
-	if (!flow)
-		return -REASON_DROP_HELPER;
-	write_key(&flow->key, frame, ethernet, packet);
-	hash = flow_hash(&flow->key);
-	set = flow_set_of(hash);
-	if (!set)
-		return -REASON_DROP_HELPER;
-	moment_take(&flow->made);
-	if (plain)
-		made = flow_find(set, hash, flow);
-	if (!made) {
-		error = decide_anew(frame, plain, set, hash, flow);
-		if (error)
-			return error;
-		made = &flow->decision;
-	}
-	count_sent(frame, made->sender_counter);
-	return carry_out(frame, ethernet, packet, cursor, made);
-}
-
-/* ARP and neighbour discovery. Global, for the room that its many small structures need on the stack. */
-__noinline int answer_discovery(struct xdp_md *ctx)
+/*
+ * What the virtual router says itself, to ARP, neighbour discovery and echo. Global, for the room that its many small
+ * structures need on the stack.
+ */
+__noinline int answer(struct xdp_md *ctx)
 {
 	struct frame frame = frame_of(ctx);
 	struct cursor cursor = cursor_of(ctx);
@@ -237,7 +179,48 @@ __noinline int answer_discovery(struct xdp_md *ctx)
 	if (ethernet->protocol == bpf_htons(ETH_P_ARP))
 		return answer_arp(&origin, ethernet, &cursor);
 	error = parse_packet(&frame, ethernet, &cursor, &packet);
-	return error ? error : answer_neighbour(&frame, &origin, &packet, &cursor);
+	if (error)
+		return error;
+	return is_discovery(&packet) ? answer_neighbour(&frame, &origin, &packet, &cursor)
+				     : answer_echo(ethernet, &packet, &cursor);
+}
+
+static __always_inline int carry_out(struct frame *frame, struct ethernet *ethernet, __u8 traffic_class,
+				     const struct decision *made)
+{
+	int error;
+
+	if (made->act == ACT_DELIVER)
+		error = hand_locally(frame, ethernet, made);
+	else if (made->act == ACT_SEND)
+		error = encapsulate(frame, made, traffic_class, 0);
+	else if (made->act == ACT_HAND_OVER)
+		error = hand_over(frame, ethernet, made, traffic_class, 0);
+	else
+		return answer(frame->ctx);
+	return error ? error : made->reason;
+}
+
+static __always_inline int forward(struct frame *frame, struct ethernet *ethernet, const struct packet *packet)
+{
+	bool plain = flow_is_plain(packet);
+	const struct decision *made = NULL;
+	struct work *work = work_here();
+	int error;
+
+	if (!work)
+		return -REASON_DROP_HELPER;
+	make_key(&work->key, frame, ethernet, packet);
+	if (plain)
+		made = flow_find(work);
+	if (!made) {
+		error = decide_anew(frame, plain, work);
+		if (error)
+			return error;
+		made = &work->decision;
+	}
+	count_sent(frame, made->sender_counter);
+	return carry_out(frame, ethernet, packet->traffic_class, made);
 }
 
 static __always_inline int from_endpoint(struct frame *frame)
@@ -250,23 +233,52 @@ static __always_inline int from_endpoint(struct frame *frame)
 	if (!ethernet)
 		return -REASON_DROP_MALFORMED;
 	if (ethernet->protocol == bpf_htons(ETH_P_ARP))
-		return answer_discovery(frame->ctx);
+		return answer(frame->ctx);
 	error = parse_packet(frame, ethernet, &cursor, &packet);
 	if (error)
 		return error;
 	if (is_discovery(&packet))
-		return answer_discovery(frame->ctx);
+		return answer(frame->ctx);
 	if (ethernet->destination.byte[0] & 1 || !packet.to_unicast)
 		return -REASON_DROP_MULTICAST;
-	return forward(frame, ethernet, &packet, &cursor);
+	return forward(frame, ethernet, &packet);
+}
+
+/* Looked at anew and not inlined, so that neither the verifier nor the stack has to carry this along on every way. */
+static __always_inline int refuse_too_big(struct frame *frame)
+{
+	struct cursor cursor = cursor_of(frame->ctx);
+	struct ethernet *ethernet = take(&cursor, sizeof(*ethernet));
+	struct room *room = room_here();
+	struct endpoint_key key;
+	struct origin origin = {};
+	struct packet packet = {};
+
+	if (!room || !ethernet || parse_packet(frame, ethernet, &cursor, &packet) ||
+	    find_origin(frame->ctx->ingress_ifindex, &ethernet->source, &origin))
+		return -REASON_DROP_TOO_BIG;
+	key.vni = origin.vni;
+	key.address = source_of(&packet.addresses);
+	if (read_endpoint(&key, &room->source))
+		return -REASON_DROP_TOO_BIG;
+	return tell_too_big(frame, origin.vni, &packet, &room->source, 0);
+}
+
+static __attribute__((noinline)) int leave_too_big(struct xdp_md *ctx, __u32 fits)
+{
+	struct frame frame = frame_of(ctx);
+
+	frame.fits = fits;
+	return leave(&frame, refuse_too_big(&frame));
 }
 
 SEC("xdp.frags")
 int access(struct xdp_md *ctx)
 {
 	struct frame frame = frame_of(ctx);
+	int outcome = from_endpoint(&frame);
 
-	return leave(&frame, from_endpoint(&frame));
+	return outcome == -REASON_DROP_TOO_BIG ? leave_too_big(ctx, frame.fits) : leave(&frame, outcome);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -175,10 +175,12 @@ static __always_inline int advertise(struct frame *frame, const struct solicitat
 	mac_t router = router_mac();
 	struct ethernet *ethernet;
 	struct ipv6hdr *ip;
+	int length;
 	const int size = sizeof(*ethernet) + sizeof(*ip) + sizeof(struct advertisement);
 	struct cursor cursor;
 
-	if (frame->length != size && bpf_xdp_adjust_tail(frame->ctx, size - (int)frame->length))
+	length = bpf_xdp_get_buff_len(frame->ctx);
+	if (length != size && bpf_xdp_adjust_tail(frame->ctx, size - length))
 		return -REASON_DROP_HELPER;
 	cursor = cursor_of(frame->ctx);
 	ethernet = take(&cursor, size);
@@ -208,7 +210,7 @@ static __always_inline int check_neighbour(const struct origin *origin, const st
 					   const struct neighbour *neighbour, struct cursor *cursor)
 {
 	bool advertisement = neighbour->type == ND_NEIGHBOUR_ADVERTISEMENT;
-	address_t target = address_of_ipv6(&neighbour->target);
+	address_t target = address_of_ipv6(&neighbour->target), source = source_of(&packet->addresses);
 	int error;
 
 	if (advertisement && !address_is_link_local(&target)) {
@@ -216,8 +218,8 @@ static __always_inline int check_neighbour(const struct origin *origin, const st
 		if (error)
 			return error;
 	}
-	if (!address_is_unspecified(&packet->source) && !address_is_link_local(&packet->source)) {
-		error = check_own(origin, &packet->source);
+	if (!address_is_unspecified(&source) && !address_is_link_local(&source)) {
+		error = check_own(origin, &source);
 		if (error)
 			return error;
 	}
@@ -231,7 +233,7 @@ static __always_inline int check_neighbour(const struct origin *origin, const st
 			return -REASON_DROP_MALFORMED;
 		if (option->type != ND_OPTION_SOURCE && option->type != ND_OPTION_TARGET)
 			continue;
-		if (address_is_unspecified(&packet->source))
+		if (address_is_unspecified(&source))
 			return -REASON_DROP_MALFORMED; /* RFC 4861, 7.1.1 */
 		if (!mac_equal(&option->mac, &origin->mac))
 			return -REASON_DROP_SPOOFED_MAC;
@@ -268,7 +270,7 @@ static __always_inline int answer_neighbour(struct frame *frame, const struct or
 	if (error != -REASON_DROP_SPOOFED_ADDRESS)
 		return error ? error : REASON_UNANSWERED;
 	mac_copy(&question.asker, &origin->mac);
-	question.source = packet->source;
+	question.source = source_of(&packet->addresses);
 	return advertise(frame, &question);
 }
 
@@ -282,6 +284,7 @@ static __always_inline void write_echo(struct echo *echo, __u8 type)
 /* The gateway's address answers echo requests, and nothing else. */
 static __always_inline int answer_echo(struct ethernet *ethernet, const struct packet *packet, struct cursor *cursor)
 {
+	address_t source = source_of(&packet->addresses), destination = destination_of(&packet->addresses);
 	struct echo *echo = take(cursor, sizeof(*echo));
 	struct ipv6hdr *ipv6 = packet->header;
 	struct iphdr *ip = packet->header;
@@ -292,16 +295,16 @@ static __always_inline int answer_echo(struct ethernet *ethernet, const struct p
 		if (packet->protocol != IPPROTO_ICMP || echo->type != ICMP_ECHO_REQUEST)
 			return -REASON_DROP_NO_ENDPOINT;
 		write_echo(echo, ICMP_ECHO_REPLY);
-		ip->saddr = packet->destination.word[3];
-		ip->daddr = packet->source.word[3];
+		ip->saddr = destination.word[3];
+		ip->daddr = source.word[3];
 	} else {
 		if (packet->protocol != IPPROTO_ICMPV6 || echo->type != ICMPV6_ECHO_REQUEST)
 			return -REASON_DROP_NO_ENDPOINT;
 		if ((void *)(ipv6 + 1) > cursor->end) /* for the verifier, which sees no link to the version */
 			return -REASON_DROP_MALFORMED;
 		write_echo(echo, ICMPV6_ECHO_REPLY);
-		__builtin_memcpy(&ipv6->saddr, &packet->destination, sizeof(ipv6->saddr));
-		__builtin_memcpy(&ipv6->daddr, &packet->source, sizeof(ipv6->daddr));
+		__builtin_memcpy(&ipv6->saddr, &destination, sizeof(ipv6->saddr));
+		__builtin_memcpy(&ipv6->daddr, &source, sizeof(ipv6->daddr));
 	}
 	answer_ethernet(ethernet);
 	return REASON_ANSWERED;

@@ -28,12 +28,15 @@ static __always_inline __u64 checksum_words(const void *from, int count, __u64 s
 	return sum;
 }
 
-/* RFC 1624, equation 3: HC' = ~(~HC + ~m + m'). */
+/* RFC 1624, equation 3: HC' = ~(~HC + ~m + m'), where `change` is the sum of all ~m + m'. */
+static __always_inline void checksum_change(__u16 *check, __u64 change)
+{
+	*check = ~checksum_fold((__u16) ~*check + change);
+}
+
 static __always_inline void checksum_replace(__u16 *check, __u32 from, __u32 to)
 {
-	__u64 sum = (__u16) ~*check;
-
-	*check = ~checksum_fold(sum + (__u32)~from + to);
+	checksum_change(check, (__u64)(__u32)~from + to);
 }
 
 #endif

@@ -12,6 +12,7 @@ enum act {
 	ACT_HAND_OVER, /* encapsulated without our option, to a foreign host */
 	ACT_RELAY, /* between hosts, to another one */
 	ACT_ECHO, /* to the virtual router: answered if it is a request */
+	ACT_ADMITTED, /* access: nothing yet, but it comes from where it says, so it is counted there */
 };
 
 /* Complete: carrying it out asks no table but those of next hops and uplinks, which follow the kernel's own. */
@@ -22,18 +23,19 @@ struct decision {
 	__u8 flags; /* enum option_flag */
 	__u32 vni;
 	__u32 identity; /* of the sender */
-	ipv4_t host; /* that it goes to */
-	__u32 ifindex; /* of the endpoint that it goes to */
-	__u16 host_slot;
-	__u16 port; /* outer source port */
+	union {
+		ipv4_t host; /* that it goes to */
+		__u32 ifindex; /* ACT_DELIVER: of the endpoint that it goes to */
+	};
 	mac_t mac; /* of the endpoint that it goes to */
 	__u16 counter; /* likewise */
+	__u16 host_slot;
+	__u16 port; /* outer source port */
 	__u16 sender_counter; /* access: of the endpoint that it comes from */
-	__u16 admitted; /* access: 1, it comes from where it says, so it is counted there */
-	__u32 network; /* access: that it comes from */
+	__u16 reserved;
 };
 
-_Static_assert(sizeof(struct decision) == 40, "decision");
+_Static_assert(sizeof(struct decision) == 32, "decision");
 
 /* To the endpoint of `row`, which is local. */
 static __always_inline void decide_delivery(struct decision *made, const struct endpoint *row)

@@ -188,9 +188,8 @@ static __always_inline int relay(struct frame *frame, struct tunnel *tunnel, con
 		return too_big(frame, way.mtu);
 	if (ip->ttl <= 1)
 		return -REASON_DROP_TTL;
-	checksum_replace(&ip->check, ip->saddr, ip->daddr); /* daddr is this host: the new source */
-	checksum_replace(&ip->check, ip->daddr, made->host);
-	checksum_replace(&ip->check, bpf_htons(1 << 8), 0); /* the TTL, less one */
+	/* daddr, this host, is the new source; besides, the TTL is one less. */
+	checksum_change(&ip->check, (__u64)(__u32)~ip->saddr + made->host + (__u16)~bpf_htons(1 << 8));
 	ip->saddr = ip->daddr;
 	ip->daddr = made->host;
 	ip->ttl--;

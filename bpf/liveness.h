@@ -31,7 +31,7 @@ static __always_inline int check_probe(struct tunnel *tunnel, __u32 length)
 static __always_inline int from_prober(struct frame *frame, struct tunnel *tunnel, const struct host *prober)
 {
 	struct decision answer = {.host = tunnel->ip->saddr, .host_slot = prober->slot, .stage = STAGE_ALIVE};
-	int error = check_probe(tunnel, frame->length);
+	int error = check_probe(tunnel, frame_room(frame, tunnel_end(tunnel)));
 
 	if (error)
 		return error;

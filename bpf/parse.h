@@ -78,11 +78,17 @@ struct cursor {
 	void *end;
 };
 
+/* Source and destination, in as few words as a key (flow.h) and the stack have room for. */
+struct addresses {
+	__u64 last; /* the last 4 bytes of each: all there is to say of IPv4 */
+	__u64 above[3]; /* the first 8 of the source, the next 4 of each, the first 8 of the destination */
+};
+
 /* What forwarding needs of an IP packet. Pointers hold until the frame's head or tail moves. */
 struct packet {
 	void *header;
-	address_t source;
-	address_t destination;
+	__u32 size; /* that it has by its own account, headers and all */
+	struct addresses addresses;
 	__u8 version;
 	__u8 traffic_class;
 	__u8 protocol; /* what follows the IP headers */
@@ -160,6 +166,26 @@ static __always_inline bool ipv6_is_unicast(const address_t *a)
 	return (a->word[0] & bpf_htonl(0xff000000)) != bpf_htonl(0xff000000) && !address_is_unspecified(a);
 }
 
+static __always_inline struct addresses addresses_of(const address_t *source, const address_t *destination)
+{
+	const __be32 *a = source->word, *b = destination->word;
+
+	return (struct addresses){
+		.last = a[3] | (__u64)b[3] << 32,
+		.above = {a[0] | (__u64)a[1] << 32, a[2] | (__u64)b[2] << 32, b[0] | (__u64)b[1] << 32},
+	};
+}
+
+static __always_inline address_t source_of(const struct addresses *a)
+{
+	return (address_t){{a->above[0], a->above[0] >> 32, a->above[1], a->last}};
+}
+
+static __always_inline address_t destination_of(const struct addresses *a)
+{
+	return (address_t){{a->above[2], a->above[2] >> 32, a->above[1] >> 32, a->last >> 32}};
+}
+
 static __always_inline bool mac_equal(const mac_t *a, const mac_t *b)
 {
 	const quarter_t *x = (const quarter_t *)a, *y = (const quarter_t *)b;
@@ -189,21 +215,22 @@ static __always_inline __u32 parse_head(const struct cursor *cursor)
 	return cursor->at + sizeof(__u32) <= cursor->end ? *(__u32 *)cursor->at : 0;
 }
 
-/* Past the IPv4 header and its options. `room` is how many bytes the frame has from here on. */
-static __always_inline int parse_ipv4(struct cursor *cursor, struct packet *packet, __u32 room)
+/* Past the IPv4 header and its options. Whether the frame has packet->size bytes from here on is the caller's business. */
+static __always_inline int parse_ipv4(struct cursor *cursor, struct packet *packet)
 {
 	struct iphdr *ip = take(cursor, sizeof(*ip));
+	address_t source, destination;
 
 	if (!ip || ip->version != 4 || ip->ihl < 5)
 		return -REASON_DROP_MALFORMED;
-	if (bpf_ntohs(ip->tot_len) < ip->ihl * 4 || bpf_ntohs(ip->tot_len) > room)
-		return -REASON_DROP_MALFORMED;
-	if (!take(cursor, ip->ihl * 4 - sizeof(*ip)))
+	packet->size = bpf_ntohs(ip->tot_len);
+	if (packet->size < ip->ihl * 4 || !take(cursor, ip->ihl * 4 - sizeof(*ip)))
 		return -REASON_DROP_MALFORMED;
 	packet->header = ip;
 	packet->version = 4;
-	packet->source = address_of_ipv4(ip->saddr);
-	packet->destination = address_of_ipv4(ip->daddr);
+	source = address_of_ipv4(ip->saddr);
+	destination = address_of_ipv4(ip->daddr);
+	packet->addresses = addresses_of(&source, &destination);
 	packet->from_unicast = ipv4_is_unicast(ip->saddr);
 	packet->to_unicast = ipv4_is_unicast(ip->daddr);
 	packet->traffic_class = ip->tos;
@@ -215,21 +242,24 @@ static __always_inline int parse_ipv4(struct cursor *cursor, struct packet *pack
 	return 0;
 }
 
-/* Past the fixed IPv6 header. */
-static __always_inline int parse_ipv6(struct cursor *cursor, struct packet *packet, __u32 room)
+/* Past the fixed IPv6 header; likewise. */
+static __always_inline int parse_ipv6(struct cursor *cursor, struct packet *packet)
 {
 	struct ipv6hdr *ip = take(cursor, sizeof(*ip));
+	address_t source, destination;
 
-	if (!ip || ip->version != 6 || bpf_ntohs(ip->payload_len) + sizeof(*ip) > room)
+	if (!ip || ip->version != 6)
 		return -REASON_DROP_MALFORMED;
+	packet->size = bpf_ntohs(ip->payload_len) + sizeof(*ip);
 	packet->header = ip;
 	packet->version = 6;
-	packet->source = address_of_ipv6(&ip->saddr);
-	packet->destination = address_of_ipv6(&ip->daddr);
-	if (address_is_mapped(&packet->source) || address_is_mapped(&packet->destination))
+	source = address_of_ipv6(&ip->saddr);
+	destination = address_of_ipv6(&ip->daddr);
+	if (address_is_mapped(&source) || address_is_mapped(&destination))
 		return -REASON_DROP_MALFORMED;
-	packet->from_unicast = ipv6_is_unicast(&packet->source);
-	packet->to_unicast = ipv6_is_unicast(&packet->destination);
+	packet->addresses = addresses_of(&source, &destination);
+	packet->from_unicast = ipv6_is_unicast(&source);
+	packet->to_unicast = ipv6_is_unicast(&destination);
 	packet->traffic_class = ip->priority << 4 | ip->flow_lbl[0] >> 4;
 	packet->protocol = ip->nexthdr;
 	packet->head = parse_head(cursor);
@@ -305,24 +335,30 @@ struct tunnel {
 	bool relayed; /* the option's body says so */
 };
 
-/* Whether this is for this host's tunnel port: if not, the frame is none of our business. */
+/*
+ * Whether this is for this host's tunnel port: if not, the frame is none of our business. Most frames of most hosts are
+ * not, so that is found out in one look; `tunnel->ip` is there if it is IPv4, of the length that any frame of ours has.
+ */
 static __always_inline bool parse_outer(struct cursor *cursor, struct tunnel *tunnel, ipv4_t self)
 {
-	tunnel->ethernet = take(cursor, sizeof(*tunnel->ethernet));
-	if (!tunnel->ethernet || tunnel->ethernet->protocol != bpf_htons(ETH_P_IP))
+	struct ethernet *ethernet = cursor->at;
+	struct iphdr *ip = (void *)(ethernet + 1);
+	void *options = ip + 1;
+
+	tunnel->ip = NULL;
+	if (options + sizeof(struct udphdr) + sizeof(struct geneve) > cursor->end ||
+	    ethernet->protocol != bpf_htons(ETH_P_IP))
 		return false;
-	tunnel->ip = take(cursor, sizeof(*tunnel->ip));
-	if (!tunnel->ip || tunnel->ip->version != 4 || tunnel->ip->ihl < 5 || tunnel->ip->protocol != IPPROTO_UDP)
+	tunnel->ethernet = ethernet;
+	tunnel->ip = ip;
+	if (ip->protocol != IPPROTO_UDP || ip->daddr != self || ip->version != 4 || ip->ihl < 5 ||
+	    ip->frag_off & bpf_htons(IP_FRAGMENT))
 		return false;
-	if (tunnel->ip->daddr != self || tunnel->ip->frag_off & bpf_htons(IP_FRAGMENT))
-		return false;
-	if (!take(cursor, tunnel->ip->ihl * 4 - sizeof(*tunnel->ip)))
-		return false;
-	tunnel->udp = take(cursor, sizeof(*tunnel->udp));
-	if (!tunnel->udp || tunnel->udp->dest != bpf_htons(WIRE_PORT))
-		return false;
-	tunnel->geneve = take(cursor, sizeof(*tunnel->geneve));
-	return tunnel->geneve && tunnel->geneve->words >> 6 == 0;
+	tunnel->udp = options + ip->ihl * 4 - sizeof(*ip);
+	tunnel->geneve = (void *)(tunnel->udp + 1);
+	cursor->at = tunnel->geneve + 1;
+	return cursor->at <= cursor->end && tunnel->udp->dest == bpf_htons(WIRE_PORT) &&
+	       tunnel->geneve->words >> 6 == 0;
 }
 
 /* Find our option, if there is one; false: nothing to be read by us. The cursor moves to the inner frame. */
@@ -331,6 +367,7 @@ static __always_inline bool parse_option(struct cursor *cursor, struct tunnel *t
 	__u32 left = (tunnel->geneve->words & 0x3f) * 4;
 
 	tunnel->option = NULL;
+	tunnel->vni = bpf_ntohl(tunnel->geneve->vni) >> 8;
 	tunnel->size = sizeof(struct ethernet) + tunnel->ip->ihl * 4 + sizeof(struct udphdr) + sizeof(struct geneve) +
 		       left;
 #pragma unroll
@@ -369,9 +406,10 @@ static __always_inline int check_lengths(struct tunnel *tunnel, __u32 room)
 	return 0;
 }
 
-static __always_inline __u32 tunnel_vni(const struct tunnel *tunnel)
+/* Where the outer packet ends in the frame, by its own account. */
+static __always_inline __u32 tunnel_end(const struct tunnel *tunnel)
 {
-	return bpf_ntohl(tunnel->geneve->vni) >> 8;
+	return sizeof(struct ethernet) + bpf_ntohs(tunnel->ip->tot_len);
 }
 
 /* The same for the headers of a frame of ours. */
@@ -393,7 +431,6 @@ static __always_inline int check_tunnel(const struct cursor *cursor, struct tunn
 	tunnel->body = (void *)(tunnel->option + 1);
 	if ((void *)(tunnel->body + 1) > cursor->end)
 		return -REASON_DROP_MALFORMED;
-	tunnel->vni = tunnel_vni(tunnel);
 	tunnel->relayed = words == 2;
 	tunnel->sender = tunnel->relayed ? tunnel->body->sender : tunnel->ip->saddr;
 	return 0;

@@ -3,6 +3,7 @@
 #ifndef RECONCILER_ROOM_H
 #define RECONCILER_ROOM_H
 
+#include <stdbool.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
@@ -19,11 +20,22 @@ struct notice {
 	__u32 version;
 };
 
+/* A packet that has to leave this host. */
+struct journey {
+	struct endpoint_key key; /* VNI and destination */
+	__u32 network; /* of the sender, if the packet starts here */
+	ipv4_t avoid; /* the host that sent it here or back: it cannot serve it. 0: none */
+	__u16 flow; /* spreads flows over a set */
+	__u8 stage; /* how far it has come */
+	bool not_its_host; /* the one to avoid was asked for the endpoint alone: it may know more, as bouncer or divider */
+};
+
 /* For one packet at a time. */
 struct room {
 	struct host_set set;
 	struct endpoint source;
 	struct endpoint destination;
+	struct journey journey;
 	struct notice notice;
 };
 

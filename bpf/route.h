@@ -8,16 +8,6 @@
 #include "path.h"
 #include "room.h"
 
-/* A packet that has to leave this host. */
-struct journey {
-	struct endpoint_key key; /* VNI and destination */
-	__u32 network; /* of the sender, if the packet starts here */
-	ipv4_t avoid; /* the host that sent it here or back: it cannot serve it. 0: none */
-	__u16 flow; /* spreads flows over a set */
-	__u8 stage; /* how far it has come */
-	bool not_its_host; /* the one to avoid was asked for the endpoint alone: it may know more, as bouncer or divider */
-};
-
 struct hop {
 	ipv4_t host;
 	__u16 slot;

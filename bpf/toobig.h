@@ -175,11 +175,11 @@ static __always_inline int tell_too_big(struct frame *frame, __u32 vni, const st
 	notice->router = packet->version == 4 ? address_of_ipv4(router.ipv4) : router.ipv6;
 	if (!(packet->version == 4 ? router.ipv4 : notice->router.word[0]) || !allowed(source->counter))
 		return -REASON_DROP_TOO_BIG;
-	notice->endpoint = packet->source;
+	notice->endpoint = source_of(&packet->addresses);
 	notice->mac = source->mac;
 	notice->mtu = frame->fits;
 	notice->strip = strip;
-	notice->length = frame->length;
+	notice->length = bpf_xdp_get_buff_len(frame->ctx);
 	notice->version = packet->version;
 	if (write_notice(frame->ctx, notice))
 		return -REASON_DROP_HELPER;
@@ -190,7 +190,7 @@ static __always_inline int tell_too_big(struct frame *frame, __u32 vni, const st
 /* The same about a packet within a tunnel, whose source may be anybody: only an endpoint of this host is told. */
 static __always_inline int tell_source(struct frame *frame, const struct tunnel *tunnel, struct packet *packet)
 {
-	struct endpoint_key key = {.vni = tunnel->vni, .address = packet->source};
+	struct endpoint_key key = {.vni = tunnel->vni, .address = source_of(&packet->addresses)};
 	__u32 offset = tunnel->size + sizeof(struct ethernet) + sizeof(struct ipv6hdr);
 	struct room *room = room_here();
 	struct endpoint *source;

@@ -4,27 +4,57 @@
 #include "liveness.h"
 #include "toobig.h"
 
+/* Of a key: what transit writes there (make_key). */
+static __always_inline ipv4_t key_sender(const struct flow_key *key)
+{
+	return key->sender;
+}
+
+static __always_inline __u32 key_vni(const struct flow_key *key)
+{
+	return key->sender >> 40;
+}
+
+static __always_inline __u8 key_type(const struct flow_key *key)
+{
+	return key->sender >> 32;
+}
+
+static __always_inline __u16 key_port(const struct flow_key *key)
+{
+	return key->rest;
+}
+
+static __always_inline bool key_is_relayed(const struct flow_key *key)
+{
+	return key->rest & FLOW_RELAYED;
+}
+
 /* The inner packet: a relay needs its addresses, delivery its traffic class as well. */
 static __always_inline int parse_inner(struct cursor *cursor, const struct tunnel *tunnel, struct ethernet **ethernet,
 				       struct packet *packet)
 {
-	__u32 room = tunnel->room - sizeof(**ethernet);
+	address_t source, destination;
 	int error;
 
 	*ethernet = take(cursor, sizeof(**ethernet));
 	if (!*ethernet || tunnel->room < sizeof(**ethernet))
 		return -REASON_DROP_MALFORMED;
 	if ((*ethernet)->protocol == bpf_htons(ETH_P_IP))
-		error = parse_ipv4(cursor, packet, room);
+		error = parse_ipv4(cursor, packet);
 	else if ((*ethernet)->protocol == bpf_htons(ETH_P_IPV6))
-		error = parse_ipv6(cursor, packet, room);
+		error = parse_ipv6(cursor, packet);
 	else
 		return -REASON_DROP_NOT_IP;
 	if (error)
 		return error;
+	if (packet->size > tunnel->room - sizeof(**ethernet))
+		return -REASON_DROP_MALFORMED;
 	if (!packet->to_unicast)
 		return -REASON_DROP_MULTICAST;
-	if (!packet->from_unicast || address_equal(&packet->source, &packet->destination))
+	source = source_of(&packet->addresses);
+	destination = destination_of(&packet->addresses);
+	if (!packet->from_unicast || address_equal(&source, &destination))
 		return -REASON_DROP_SPOOFED_ADDRESS;
 	return 0;
 }
@@ -51,12 +81,12 @@ static __always_inline int find_host(ipv4_t address, struct host *host)
 static __always_inline int decide_arrival(const struct flow_key *flow, const struct host *previous,
 					  const struct endpoint *row, struct decision *made)
 {
-	struct endpoint_key source = {.vni = flow->vni, .address = flow->source};
+	struct endpoint_key source = {.vni = key_vni(flow), .address = source_of(&flow->addresses)};
 	struct host sender = *previous;
 
 	/* What was returned is this host's own. */
-	if (!(flow->type & OPTION_RETURNED) && (!flow->relayed || !find_host(flow->sender, &sender)))
-		path_learn(&source, flow->sender, sender.slot);
+	if (!(key_type(flow) & OPTION_RETURNED) && (!key_is_relayed(flow) || !find_host(key_sender(flow), &sender)))
+		path_learn(&source, key_sender(flow), sender.slot);
 	if (row->flags & ENDPOINT_LOCAL)
 		decide_delivery(made, row);
 	else
@@ -68,12 +98,12 @@ static __always_inline int decide_arrival(const struct flow_key *flow, const str
 static __always_inline int decide_return(const struct flow_key *flow, const struct host *previous,
 					 struct decision *made)
 {
-	struct hop hop = {.host = flow->from, .slot = previous->slot, .stage = flow->type & OPTION_STAGE};
+	struct hop hop = {.host = key_from(flow), .slot = previous->slot, .stage = key_type(flow) & OPTION_STAGE};
 
-	if (flow->type & (OPTION_RETURNED | OPTION_RETRIED))
+	if (key_type(flow) & (OPTION_RETURNED | OPTION_RETRIED))
 		return -REASON_DROP_RETURNED_TWICE;
 	decide_hop(made, ACT_RELAY, REASON_RETURNED, &hop);
-	made->flags = (flow->type & OPTION_EGRESS_ALLOWED) | OPTION_RETURNED;
+	made->flags = (key_type(flow) & OPTION_EGRESS_ALLOWED) | OPTION_RETURNED;
 	return 0;
 }
 
@@ -81,7 +111,7 @@ static __always_inline int decide_return(const struct flow_key *flow, const stru
 static __always_inline int decide_resending(const struct flow_key *flow, struct journey *journey,
 					    const struct endpoint *row, struct decision *made)
 {
-	struct endpoint_key key = {.vni = flow->vni, .address = flow->source};
+	struct endpoint_key key = {.vni = key_vni(flow), .address = source_of(&flow->addresses)};
 	struct room *room = room_here();
 	struct hop hop = {};
 	struct endpoint *source;
@@ -102,7 +132,7 @@ static __always_inline int decide_resending(const struct flow_key *flow, struct 
 		return error == -REASON_DROP_TORN ? error : -REASON_DROP_RETURNED_TWICE;
 	decide_hop(made, ACT_SEND, reason_sent(hop.stage), &hop);
 	made->identity = source->identity;
-	made->flags = (flow->type & OPTION_EGRESS_ALLOWED) | OPTION_RETRIED;
+	made->flags = (key_type(flow) & OPTION_EGRESS_ALLOWED) | OPTION_RETRIED;
 	return 0;
 }
 
@@ -110,29 +140,35 @@ static __always_inline int decide_resending(const struct flow_key *flow, struct 
 static __always_inline int decide_relaying(const struct flow_key *flow, const struct host *previous,
 					   const struct endpoint *row, struct decision *made)
 {
-	__u8 flags = flow->type & (OPTION_EGRESS_ALLOWED | OPTION_RETRIED);
-	struct journey journey = {
-		.key = {.vni = flow->vni, .address = flow->destination},
-		.avoid = flow->from,
-		.flow = flow->port,
-		.stage = flow->type & OPTION_STAGE,
-	};
+	__u8 flags = key_type(flow) & (OPTION_EGRESS_ALLOWED | OPTION_RETRIED);
+	struct room *room = room_here();
+	struct journey *journey;
 	struct hop hop = {};
 	int error;
 
-	if (flow->type & OPTION_RETURNED) {
-		journey.not_its_host = journey.stage == STAGE_HOST;
-		path_forget(&journey.key, journey.avoid);
-		if (row && row->flags & ENDPOINT_LEAVING && row->host == journey.avoid)
+	if (!room)
+		return -REASON_DROP_HELPER;
+	journey = &room->journey;
+	*journey = (struct journey){
+		.key = {.vni = key_vni(flow), .address = destination_of(&flow->addresses)},
+		.avoid = key_from(flow),
+		.flow = key_port(flow),
+		.stage = key_type(flow) & OPTION_STAGE,
+	};
+
+	if (key_type(flow) & OPTION_RETURNED) {
+		journey->not_its_host = journey->stage == STAGE_HOST;
+		path_forget(&journey->key, journey->avoid);
+		if (row && row->flags & ENDPOINT_LEAVING && row->host == journey->avoid)
 			row = NULL; /* not there any more */
-		if (flow->type & OPTION_RETRIED)
+		if (key_type(flow) & OPTION_RETRIED)
 			return -REASON_DROP_RETURNED_TWICE;
-		if (!flow->relayed || flow->sender == constants.self)
-			return decide_resending(flow, &journey, row, made);
+		if (!key_is_relayed(flow) || key_sender(flow) == constants.self)
+			return decide_resending(flow, journey, row, made);
 		flags |= OPTION_RETRIED;
-		journey.stage = STAGE_BOUNCER;
+		journey->stage = STAGE_BOUNCER;
 	}
-	error = proceed(&journey, row, &hop);
+	error = proceed(journey, row, &hop);
 	if (!error) {
 		decide_hop(made, ACT_RELAY, reason_relayed(hop.stage), &hop);
 		made->flags = flags;
@@ -162,12 +198,12 @@ __noinline int decide(const struct flow_key *flow, struct decision *made)
 	if (!flow || !made || !room)
 		return -REASON_DROP_HELPER;
 	row = &room->destination;
-	error = find_host(flow->from, &previous);
+	error = find_host(key_from(flow), &previous);
 	if (error)
 		return error;
-	made->vni = key.vni = flow->vni;
-	made->port = flow->port;
-	key.address = flow->destination;
+	made->vni = key.vni = key_vni(flow);
+	made->port = key_port(flow);
+	key.address = destination_of(&flow->addresses);
 	error = read_endpoint(&key, row);
 	if (error == -REASON_DROP_TORN)
 		return error;
@@ -192,14 +228,14 @@ __noinline int decide_foreign(const struct flow_key *flow, struct decision *made
 		return -REASON_DROP_HELPER;
 	source = &room->source;
 	row = &room->destination;
-	made->vni = journey.key.vni = key.vni = flow->vni;
-	made->port = journey.flow = flow->port;
-	journey.key.address = flow->destination;
-	key.address = flow->source;
+	made->vni = journey.key.vni = key.vni = key_vni(flow);
+	made->port = journey.flow = key_port(flow);
+	journey.key.address = destination_of(&flow->addresses);
+	key.address = source_of(&flow->addresses);
 	error = read_endpoint(&key, source);
 	if (error == -REASON_DROP_TORN)
 		return error;
-	if (error || !(source->flags & ENDPOINT_FOREIGN) || source->host != flow->from)
+	if (error || !(source->flags & ENDPOINT_FOREIGN) || source->host != key_from(flow))
 		return -REASON_DROP_SPOOFED_ADDRESS;
 	made->identity = source->identity;
 	journey.network = source->network;
@@ -243,136 +279,119 @@ static __always_inline int carry_out(struct frame *frame, struct tunnel *tunnel,
 {
 	int error;
 
-	if (made->act != ACT_RELAY)
+	if (made->act != ACT_RELAY || !tunnel->option) /* the latter for the verifier: plain Geneve is never relayed */
 		return unwrap(frame, tunnel, ethernet, packet, made);
 	error = relay(frame, tunnel, made);
 	return error ? error : made->reason;
 }
 
-static __always_inline void write_key(struct flow_key *key, const struct tunnel *tunnel, const struct packet *packet)
+static __always_inline void make_key(struct flow_key *key, const struct tunnel *tunnel, const struct packet *packet)
 {
-	key->source = packet->source;
-	key->destination = packet->destination;
-	key->head = flow_head(packet);
-	key->protocol = packet->protocol;
-	key->version = packet->version;
-	key->type = tunnel->option ? tunnel->option->type : 0;
-	key->relayed = tunnel->relayed;
-	key->from = tunnel->ip->saddr;
-	key->vni = tunnel->vni;
-	key->port = bpf_ntohs(tunnel->udp->source);
-	key->sender = tunnel->sender;
+	__u32 option = tunnel->vni << 8 | (tunnel->option ? tunnel->option->type : 0);
+
+	key_start(key, packet, tunnel->ip->saddr);
+	key->sender = tunnel->sender | (__u64)option << 32;
+	key->rest |= bpf_ntohs(tunnel->udp->source) | (tunnel->relayed ? FLOW_RELAYED : 0);
 }
 
-/*
- * Plain Geneve. A foreign host's, of a VPC that this host bounces for, starts its journey here: this host stands for the
- * endpoint, so what cannot be served comes back to here, and never to the foreign host. Any other passes.
- */
-static __always_inline int from_foreign(struct frame *frame, struct cursor *cursor, struct tunnel *tunnel)
-{
-	struct divider_key vpc = {.vni = tunnel_vni(tunnel)};
-	struct flow *flow = flow_work();
-	struct ethernet *ethernet;
-	struct packet packet = {};
-	struct host previous = {};
-	int error;
-
-	if (!flow || !read_host(tunnel->ip->saddr, &previous) || !(previous.flags & HOST_FOREIGN))
-		return REASON_PASSED;
-	if (tunnel->geneve->protocol != bpf_htons(ETH_P_TEB) || tunnel->geneve->flags & GENEVE_CONTROL ||
-	    !bpf_map_lookup_elem(&dividers, &vpc))
-		return REASON_PASSED;
-	tunnel->vni = vpc.vni;
-	error = check_lengths(tunnel, frame->length);
-	if (error)
-		return error;
-	error = parse_inner(cursor, tunnel, &ethernet, &packet);
-	if (error)
-		return error;
-	write_key(&flow->key, tunnel, &packet);
-	flow->decision = (struct decision){};
-	error = decide_foreign(&flow->key, &flow->decision);
-	return error ? error : unwrap(frame, tunnel, ethernet, &packet, &flow->decision);
-}
-
-/* What a flow's first packet decides. That it goes back is not kept: the next may be served. */
-static __always_inline int decide_anew(bool plain, struct flow_set *set, __u64 hash, struct flow *flow)
+/* What a flow's first packet decides. That it goes back is not kept: the next may be served; nor what foreign hosts send. */
+static __always_inline int decide_anew(bool foreign, bool plain, struct work *work)
 {
 	int error;
 
-	flow->decision = (struct decision){};
-	error = decide(&flow->key, &flow->decision);
-	if (!error && plain && !(flow->key.type & OPTION_RETURNED) && flow->decision.reason != REASON_RETURNED)
-		flow_keep(set, hash, flow);
+	work->decision = (struct decision){};
+	if (foreign)
+		return decide_foreign(&work->key, &work->decision);
+	error = decide(&work->key, &work->decision);
+	if (!error && plain && !(key_type(&work->key) & OPTION_RETURNED) && work->decision.reason != REASON_RETURNED)
+		flow_keep(work);
 	return error;
 }
 
 static __always_inline int forward(struct frame *frame, struct tunnel *tunnel, struct ethernet *ethernet,
 				   struct packet *packet)
 {
-	bool plain = flow_is_plain(packet);
+	bool foreign = !tunnel->option, plain = flow_is_plain(packet);
 	const struct decision *made = NULL;
-	struct flow *flow = flow_work();
-	struct flow_set *set;
-	__u64 hash;
+	struct work *work = work_here();
 	int error;
 
-	if (!flow)
+	if (!work)
 		return -REASON_DROP_HELPER;
-	write_key(&flow->key, tunnel, packet);
-	hash = flow_hash(&flow->key);
-	set = flow_set_of(hash);
-	if (!set)
-		return -REASON_DROP_HELPER;
-	moment_take(&flow->made);
-	if (plain)
-		made = flow_find(set, hash, flow);
+	make_key(&work->key, tunnel, packet);
+	if (plain && !foreign)
+		made = flow_find(work);
 	if (!made) {
-		error = decide_anew(plain, set, hash, flow);
+		error = decide_anew(foreign, plain, work);
 		if (error)
 			return error;
-		made = &flow->decision;
+		made = &work->decision;
 	}
 	return carry_out(frame, tunnel, ethernet, packet, made);
 }
 
-static __always_inline int from_host(struct frame *frame, struct cursor *cursor, struct tunnel *tunnel)
+static __always_inline int check_control(struct frame *frame, struct tunnel *tunnel)
 {
-	struct ethernet *ethernet;
-	struct packet packet = {};
 	struct host previous = {};
-	int error;
+	int error = find_host(tunnel->ip->saddr, &previous);
 
-	if (is_control(tunnel)) {
-		error = find_host(tunnel->ip->saddr, &previous);
-		return error ? error : from_prober(frame, tunnel, &previous);
-	}
-	error = check_tunnel(cursor, tunnel, frame->length);
-	if (error)
-		return error;
-	error = parse_inner(cursor, tunnel, &ethernet, &packet);
-	if (error)
-		return error;
-	if (tunnel->option->type & OPTION_TOO_BIG) {
-		error = find_host(tunnel->ip->saddr, &previous);
-		frame->fits = bpf_ntohl(tunnel->body->identity);
-		return error ? error : -REASON_DROP_TOO_BIG;
-	}
-	return forward(frame, tunnel, ethernet, &packet);
+	return error ? error : from_prober(frame, tunnel, &previous);
+}
+
+/*
+ * Plain Geneve. A foreign host's, of a VPC that this host bounces for, starts its journey here: this host stands for the
+ * endpoint, so what cannot be served comes back to here, and never to the foreign host. Any other passes.
+ */
+static __always_inline bool is_foreign(const struct tunnel *tunnel)
+{
+	struct divider_key vpc = {.vni = tunnel->vni};
+	struct host previous = {};
+
+	return read_host(tunnel->ip->saddr, &previous) && previous.flags & HOST_FOREIGN &&
+	       tunnel->geneve->protocol == bpf_htons(ETH_P_TEB) && !(tunnel->geneve->flags & GENEVE_CONTROL) &&
+	       bpf_map_lookup_elem(&dividers, &vpc);
+}
+
+/* The sender's host hears what does not fit on the way; only a host of the cluster may say so. */
+static __always_inline int hear_too_big(struct frame *frame, const struct tunnel *tunnel)
+{
+	struct host previous = {};
+	int error = find_host(tunnel->ip->saddr, &previous);
+
+	frame->fits = bpf_ntohl(tunnel->body->identity);
+	return error ? error : -REASON_DROP_TOO_BIG;
 }
 
 static __always_inline int from_underlay(struct frame *frame)
 {
 	struct cursor cursor = cursor_of(frame->ctx);
+	struct ethernet *ethernet;
 	struct tunnel tunnel = {};
+	struct packet packet = {};
+	__u32 room;
+	int error;
 
 	if (!parse_outer(&cursor, &tunnel, constants.self)) {
-		hear_router(frame->ctx);
+		if (tunnel.ip && tunnel.ip->protocol == IPPROTO_ICMP)
+			hear_router(frame->ctx);
 		return REASON_PASSED;
 	}
 	if (!parse_option(&cursor, &tunnel))
 		return REASON_PASSED;
-	return tunnel.option ? from_host(frame, &cursor, &tunnel) : from_foreign(frame, &cursor, &tunnel);
+	if (tunnel.option && is_control(&tunnel))
+		return check_control(frame, &tunnel);
+	if (!tunnel.option && !is_foreign(&tunnel))
+		return REASON_PASSED;
+	room = frame_room(frame, tunnel_end(&tunnel));
+	error = tunnel.option ? check_tunnel(&cursor, &tunnel, room) : check_lengths(&tunnel, room);
+	if (error)
+		return error;
+	error = parse_inner(&cursor, &tunnel, &ethernet, &packet);
+	if (error)
+		return error;
+	if (tunnel.option && tunnel.option->type & OPTION_TOO_BIG)
+		return hear_too_big(frame, &tunnel);
+	return forward(frame, &tunnel, ethernet, &packet);
 }
 
 /*
@@ -380,7 +399,7 @@ static __always_inline int from_underlay(struct frame *frame)
  * if the sender is here, and otherwise by its host. Looked at anew and not inlined, so that neither the verifier nor the
  * stack has to carry this along on every other way.
  */
-static __attribute__((noinline)) int refuse_too_big(struct frame *frame)
+static __always_inline int refuse_too_big(struct frame *frame)
 {
 	struct cursor cursor = cursor_of(frame->ctx);
 	struct ethernet *ethernet;
@@ -390,7 +409,8 @@ static __attribute__((noinline)) int refuse_too_big(struct frame *frame)
 	__u8 type;
 
 	if (!parse_outer(&cursor, &tunnel, constants.self) || !parse_option(&cursor, &tunnel) || !tunnel.option ||
-	    check_tunnel(&cursor, &tunnel, frame->length) || parse_inner(&cursor, &tunnel, &ethernet, &packet))
+	    check_tunnel(&cursor, &tunnel, frame_room(frame, tunnel_end(&tunnel))) ||
+	    parse_inner(&cursor, &tunnel, &ethernet, &packet))
 		return -REASON_DROP_TOO_BIG;
 	type = tunnel.option->type;
 	if (type & OPTION_TOO_BIG || tunnel.sender == constants.self || (type & OPTION_RETURNED && !tunnel.relayed))
@@ -400,15 +420,21 @@ static __attribute__((noinline)) int refuse_too_big(struct frame *frame)
 	return report_too_big(frame, &tunnel, &sender);
 }
 
+static __attribute__((noinline)) int leave_too_big(struct xdp_md *ctx, __u32 fits)
+{
+	struct frame frame = frame_of(ctx);
+
+	frame.fits = fits;
+	return leave(&frame, refuse_too_big(&frame));
+}
+
 SEC("xdp.frags")
 int transit(struct xdp_md *ctx)
 {
 	struct frame frame = frame_of(ctx);
 	int outcome = from_underlay(&frame);
 
-	if (outcome == -REASON_DROP_TOO_BIG)
-		outcome = refuse_too_big(&frame);
-	return leave(&frame, outcome);
+	return outcome == -REASON_DROP_TOO_BIG ? leave_too_big(ctx, frame.fits) : leave(&frame, outcome);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

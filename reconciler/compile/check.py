@@ -13,7 +13,7 @@ from reconciler.abi.table import Rows
 _MASK = (1 << 64) - 1
 
 
-def _multipliers(count: int) -> NDArray[np.uint64]:
+def multipliers(count: int) -> NDArray[np.uint64]:
     """The first `count` outputs of splitmix64 seeded with 0, made odd (Steele, Lea, Flood 2014)."""
     state, found = 0, []
     for _ in range(count):
@@ -28,7 +28,7 @@ def fill_check(keys: Rows, values: Rows) -> Rows:
     """A copy of `values` with `check` set.
 
     High 32 bits of the sum modulo 2^64 of w_i * K_i over the little-endian 64-bit words w_i of key
-    and value (check zero), padded with zeros; K_i as `_multipliers`.
+    and value (check zero), padded with zeros; K_i as `multipliers`.
     """
     filled = values.copy()
     filled["check"] = 0
@@ -37,6 +37,6 @@ def fill_check(keys: Rows, values: Rows) -> Rows:
     rows = np.zeros((count, words * 8), np.uint8)
     rows[:, :key_size] = np.ascontiguousarray(keys).view(np.uint8).reshape(count, key_size)
     rows[:, key_size : key_size + value_size] = filled.view(np.uint8).reshape(count, value_size)
-    products = rows.view("<u8") * _multipliers(words)
+    products = rows.view("<u8") * multipliers(words)
     filled["check"] = (products.sum(axis=1, dtype=np.uint64) >> np.uint64(32)).astype(np.uint32)
     return filled

@@ -10,10 +10,11 @@ from pathlib import Path
 from reconciler.abi.btf import Reader, elf_section
 from reconciler.abi.generated import CONSTANTS
 from reconciler.datapath.errors import HostError
-from reconciler.datapath.libbpf import Fd, Object
+from reconciler.datapath.libbpf import Fd, Object, possible_cpus
 
 _SYMBOL = struct.Struct("<IBBHQQ")  # Elf64_Sym: name, info, other, section, value, size
 _RODATA = ".rodata"
+_FLOWS = "flows"  # an array in which each CPU has a part of its own (bpf/flow.h)
 
 
 class ObjectError(HostError):
@@ -64,8 +65,15 @@ class Objects:
             place = constants_place(elf)
             section[place : place + len(constants)] = constants
             opened.set_initial_value(_RODATA, bytes(section))
+            give_each_cpu_its_flows(opened)
             opened.load()
             return opened.program_fd(program)
+
+
+def give_each_cpu_its_flows(opened: Object) -> None:
+    """Before an object is loaded: what it says of the map is for one CPU; the others forget."""
+    if _FLOWS in opened.maps():
+        opened.multiply_entries(_FLOWS, possible_cpus())
 
 
 def constants_place(elf: bytes) -> int:

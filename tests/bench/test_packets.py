@@ -246,7 +246,7 @@ class Without:
 
 
 FEATURES = {
-    "memory of flows": Without("flow.h", "return &set->way[i].decision;", "return NULL;"),
+    "memory of flows": Without("flow.h", "work->place = place;", "return NULL;"),
     "check of rows": Without("row.h", "if ((__u32)((sum + rest) >> 32) ==", "if (1 ||"),
     "counters of the sender": Without("access.bpf.c", "if (traffic) {", "if (0) {"),
     "path MTU of the underlay": Without("encap.h", "path_mtu(slot, uplink.mtu)", "uplink.mtu"),

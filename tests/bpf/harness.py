@@ -31,6 +31,7 @@ from reconciler.abi.generated import (
 from reconciler.abi.table import Table
 from reconciler.compile.check import fill_check
 from reconciler.datapath import bindings, libbpf
+from reconciler.datapath.objects import give_each_cpu_its_flows
 from reconciler.datapath.prober import health_clock
 
 OBJECTS = Path(__file__).resolve().parents[2] / "bpf" / "build"
@@ -100,6 +101,7 @@ class Bench:
                 opened.reuse_map(name, self.maps[name])
             elif name in CAPACITY:
                 opened.set_max_entries(name, CAPACITY[name])
+        give_each_cpu_its_flows(opened)
         opened.load()
         for name in opened.maps():
             if name in MAPS:

@@ -398,11 +398,12 @@ def test_unusual_packets_arrive_as_they_were(sender: World, packet: Packet) -> N
 
 
 def test_a_frame_of_several_buffers_is_switched_whole(sender: World) -> None:
-    sender.uplink(mtu=9000).local(BLUE, PEER, PEER_MAC, ifindex=INTERFACE + 1)
+    theirs = sender.uplink(mtu=9000).local(BLUE, PEER, PEER_MAC, ifindex=INTERFACE + 1)
     frame = Ether(src=MY_MAC, dst=ROUTER) / ip(ME, PEER) / UDP() / Raw(bytes(range(250)) * 34)
     got = run(sender, frame)
     assert got.reason == Reason.DELIVERED
     assert got.frame[14:] == bytes(frame)[14:]
+    assert sender.traffic(theirs)["tx_bytes"] == len(frame)
 
 
 def test_a_frame_of_several_buffers_is_sent_whole(sender: World) -> None:

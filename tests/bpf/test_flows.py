@@ -4,19 +4,26 @@ A row that is written without a word about it shows whether a decision is a reme
 """
 
 import os
+import struct
 import time
 from collections.abc import Iterator
+from ipaddress import IPv6Address
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from reconciler.abi.generated import OptionFlag, Reason, Stage
+from reconciler.compile.check import multipliers
 from reconciler.datapath import libbpf
-from tests.bpf.frames import BLUE, DB, ME, MY_MAC, PEER, PEER_MAC, WEB, B, C, D, tunnel
-from tests.bpf.harness import INTERFACE, ROUTER, Outcome, World, address
+from tests.bpf.frames import BLUE, DB, ME, ME6, MY_MAC, PEER, PEER_MAC, WEB, B, C, D, tunnel
+from tests.bpf.harness import INTERFACE, ROUTER, Outcome, World, address, mac
 
+FLOW_BITS, FLOW_REACH = 14, 8  # bpf/flow.h
 SILENCE = 10  # seconds; with any HZ a decision ends within three
 
 
@@ -59,11 +66,84 @@ def forget_endpoint(world: World, where: str) -> None:
     in_silence(world, "endpoints", {"vni": BLUE, "address": address(where)})
 
 
-def test_a_flow_is_decided_about_once(sender: World) -> None:
+@pytest.mark.parametrize("processor", sorted(os.sched_getaffinity(0)))
+def test_a_flow_is_decided_about_once(sender: World, processor: int) -> None:
+    os.sched_setaffinity(0, {processor})
     sender.local(BLUE, PEER, PEER_MAC, ifindex=INTERFACE + 1)
     assert send(sender, packet()).reason == Reason.DELIVERED
     forget_endpoint(sender, PEER)
     assert send(sender, packet()).reason == Reason.DELIVERED
+
+
+def packet6(destination: str) -> Packet:
+    head = Ether(src=MY_MAC, dst=ROUTER) / IPv6(src=ME6, dst=destination)
+    return head / UDP(sport=1024, dport=53) / Raw(b"question")
+
+
+def places(frames: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """flow_place() of bpf/flow.h, of the seven words of each key."""
+    factors = multipliers(8)
+    total = (frames * factors[:7]).sum(axis=1, dtype=np.uint64)
+    return ((total ^ total >> np.uint64(32)) * factors[7]) >> np.uint64(64 - FLOW_BITS)
+
+
+def namesakes(count: int) -> list[str]:
+    """IPv6 addresses of which flows from here take the same line, and differ in the next alone."""
+    prefixes = np.arange(1 << 20, dtype=np.uint64)
+    words = np.zeros((len(prefixes), 7), np.uint64)
+    source, target = (
+        np.frombuffer(IPv6Address(each).packed, "<u4") for each in (ME6, "2001:db8::9")
+    )
+    words[:, 0] = int(source[3]) | int(target[3]) << 32
+    words[:, 1] = int.from_bytes(struct.pack(">HH", 1024, 53), "little") | INTERFACE << 32
+    words[:, 2] = int.from_bytes(mac(MY_MAC), "little")
+    words[:, 3] = 17 << 16 | 1 << 24
+    words[:, 4] = int(source[0]) | int(source[1]) << 32
+    words[:, 5] = int(source[2]) | prefixes.astype(">u4").view("<u4").astype(
+        np.uint64
+    ) << np.uint64(32)
+    words[:, 6] = int(target[0]) | int(target[1]) << 32
+    found = places(words)
+    same = prefixes[found >> np.uint64(1) == found[0] >> np.uint64(1)]
+    return [str(IPv6Address((0x20010DB8 << 96) + (int(each) << 32) + 9)) for each in same[:count]]
+
+
+def test_a_flow_of_ipv6_is_decided_about_once(sender: World) -> None:
+    peer = "2001:db8::9"
+    sender.local(BLUE, ME6, MY_MAC, network=WEB)
+    sender.local(BLUE, peer, PEER_MAC, ifindex=INTERFACE + 1)
+    assert send(sender, packet6(peer)).reason == Reason.DELIVERED
+    forget_endpoint(sender, peer)
+    assert send(sender, packet6(peer)).reason == Reason.DELIVERED
+
+
+def test_flows_of_one_line_are_told_apart_by_the_whole_of_their_addresses(sender: World) -> None:
+    sender.local(BLUE, ME6, MY_MAC, network=WEB)
+    peers = namesakes(12)
+    assert len(peers) == 12, "more than there are places for"
+    macs = {peer: f"02:00:00:00:01:{i:02x}" for i, peer in enumerate(peers)}
+    kept: set[int] = set()
+    for _ in range(20):  # all of them are decided about anew every now and then, perhaps just now
+        for peer, hardware in macs.items():
+            sender.local(BLUE, peer, hardware, ifindex=INTERFACE + 1)
+        for peer in 2 * peers:
+            assert Ether(send(sender, packet6(peer)).frame).dst == macs[peer]
+        for peer in peers:
+            forget_endpoint(sender, peer)
+        kept.add([send(sender, packet6(peer)).reason for peer in peers].count(Reason.DELIVERED))
+    assert max(kept) == FLOW_REACH, "flow_place() has changed, or taken lines are not passed by"
+
+
+def test_flows_that_fill_the_memory_do_not_take_one_anothers_place(sender: World) -> None:
+    macs = [f"02:00:00:00:01:{i:02x}" for i in range(64)]
+    for i, hardware in enumerate(macs):
+        sender.local(BLUE, f"10.0.7.{i}", hardware, ifindex=INTERFACE + 1)
+    for port in range(64):
+        for i, hardware in enumerate(macs):
+            frame = bytearray(bytes(packet(f"10.0.7.{i}")))
+            frame[34:36] = port.to_bytes(2, "big")
+            _, out, _ = libbpf.test_run(sender.bench.programs["access"], bytes(frame))
+            assert out[:6] == mac(hardware)
 
 
 def test_what_is_written_counts_at_once(sender: World) -> None:
