@@ -16,6 +16,7 @@ from reconciler.agent.heap import settle
 from reconciler.agent.report import Phases
 from reconciler.compile import serial
 from reconciler.compile.followed import Followed, follow_host
+from reconciler.compile.overview import Overview
 from reconciler.compile.state import HostName, HostState
 from reconciler.manifest.schema import compile_schemas
 from reconciler.model.follow import Kept, follow
@@ -41,6 +42,7 @@ class Wanted:
     state: HostState
     names: Inventory | None
     missing: str = ""
+    overview: Overview | None = None  # of the commit; without endpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ class RepositorySource:
         if followed.missing:
             # The guards judge it: a commit that forgets a host must not empty it unasked.
             names = {**names, "Host": names.get("Host", frozenset()) - {self._host}}
-        return Wanted(commit, followed.state, names, followed.missing)
+        return Wanted(commit, followed.state, names, followed.missing, followed.overview)
 
     def _check(self, phases: Phases) -> None:
         """Compile the whole commit, and let that win over what was worked out from changes."""

@@ -19,7 +19,9 @@ from reconciler.abi.generated import EndpointFlag, HostFlag, Limit
 from reconciler.abi.merge import diff_tables, locate
 from reconciler.abi.table import Rows, Table, raw, zeros
 from reconciler.compile.networks import VNI_BITS
+from reconciler.compile.overview import Overview
 from reconciler.compile.programs import TRANSIT
+from reconciler.compile.sets import members_of
 from reconciler.compile.state import HostState
 
 SETS = ("bouncers", "dividers")
@@ -84,16 +86,25 @@ def withdrawn(old: HostState, new: HostState) -> Withdrawn:
 
 
 def keep(
-    kept: tuple[Kept, ...], gone: Withdrawn, new: HostState, now: float, period: float
+    kept: tuple[Kept, ...],
+    gone: Withdrawn,
+    new: HostState,
+    now: float,
+    period: float,
+    overview: Overview | None = None,
 ) -> tuple[Kept, ...]:
-    """What is kept beside `new` from now on, oldest first: of what was, and what it takes away."""
+    """What is kept beside `new` from now on, oldest first: of what was, and what it takes away.
+
+    With the commit's `overview`, sets that this host has no part in any more learn whom to ask for
+    what is newer than they are.
+    """
     if period <= 0:
         return ()
-    if period <= 0:
-        return ()
-    before = [_apt_of(each, new) for each in still(kept, now, period)]
+    before = [_with(each, _apt(each.rows, new)) for each in still(kept, now, period)]
     more = (Kept(gone.sets, now + period), Kept(gone.rows, now + PERIODS * period))
     found = tuple(each for each in (*before, *more) if len(each))
+    if overview is not None:
+        found = tuple(_with(each, _refreshed(each.rows, new, overview)) for each in found)
     same = [id(each) for each in found] == [id(each) for each in kept]
     return kept if same else found
 
@@ -155,9 +166,27 @@ def _of_others(rows: Table, relays: bool) -> Mask:
     return mask
 
 
-def _apt_of(kept: Kept, state: HostState) -> Kept:
-    rows = _apt(kept.rows, state)
+def _with(kept: Kept, rows: HostState) -> Kept:
     return kept if rows is kept.rows else replace(kept, rows=rows)
+
+
+def _refreshed(rows: HostState, state: HostState, overview: Overview) -> HostState:
+    """With the commit's members after the old ones, in sets that are not the state's own any more.
+
+    The same object if that changes nothing."""
+    tables = {}
+    for name in SETS:
+        table = rows.tables[name]
+        other = np.flatnonzero(~locate(table, state.tables[name])[1])
+        if not len(other):
+            continue
+        values, chosen = table.values.copy(), table.take(other)
+        both = zip(other.tolist(), _old(chosen), members_of(overview, chosen), strict=True)
+        for row, old, current in both:
+            _unite(values, row, current, [old])
+        if raw(values).tobytes() != raw(table.values).tobytes():
+            tables[name] = replace(table, values=values)
+    return rows.with_tables(tables) if tables else rows
 
 
 def _apt(rows: HostState, state: HostState) -> HostState:
@@ -218,8 +247,8 @@ def _reachable(rows: Table, hosts: NDArray[np.uint32]) -> Table:
         return rows
     known = frozenset(hosts.tolist())
     values = zeros(rows.spec.value, len(rows))
-    for row, members in enumerate(_members(rows)):
-        _fill(values, row, sorted(members & known), ())
+    for row, (old, members) in enumerate(zip(_old(rows), _members(rows), strict=True)):
+        _unite(values, row, members & known, [old & known])
     return replace(rows, values=values).take(values["count"] > 0)
 
 
@@ -237,21 +266,14 @@ def _united(table: Table, kept: Iterable[Table], hosts: Table) -> Rows | None:
     old: dict[int, list[frozenset[int]]] = {}  # by row, oldest first
     for each in kept:
         place, present = locate(each, table)
-        for row, members in zip(place[present].tolist(), _members(each.take(present)), strict=True):
+        for row, members in zip(place[present].tolist(), _old(each.take(present)), strict=True):
             old.setdefault(row, []).append(members)
     rows = np.array(sorted(old), np.intp)
     known = frozenset(hosts.keys["address"].tolist()) if old else frozenset()
-    values, changed = table.values.copy(), False
+    values = table.values.copy()
     for row, current in zip(rows.tolist(), _members(table.take(rows)), strict=True):
-        first, *later = (members & known for members in old[row])
-        leaving = [*sorted(first - current), *sorted(frozenset().union(*later) - first - current)]
-        found = current | frozenset(leaving[: Limit.SET - len(current)])
-        if found - first:
-            _fill(values, row, sorted(found & first), sorted(found - first))
-        else:
-            _fill(values, row, sorted(found), ())
-        changed = True
-    return values if changed else None
+        _unite(values, row, current, [members & known for members in old[row]])
+    return values if old else None
 
 
 def _members(table: Table) -> list[frozenset[int]]:
@@ -259,11 +281,25 @@ def _members(table: Table) -> list[frozenset[int]]:
     return [frozenset(each[:count]) for count, each in zip(counts, hosts, strict=True)]
 
 
-def _fill(values: Rows, row: int, settled: list[int], fresh: Iterable[int]) -> None:
-    """One `struct host_set`; with nobody new, or nobody old, all are equal."""
-    members = [*settled, *fresh]
+def _old(table: Table) -> list[frozenset[int]]:
+    """The members of kept sets without those that they learned of later."""
+    counts = [len(each) for each in _members(table)]
+    settled, hosts = table.values["settled"].tolist(), table.values["host"].tolist()
+    return [
+        frozenset(each[: first or count])
+        for first, count, each in zip(settled, counts, hosts, strict=True)
+    ]
+
+
+def _unite(values: Rows, row: int, current: frozenset[int], old: list[frozenset[int]]) -> None:
+    """One `struct host_set` of current members and, as far as there is room, old ones, which are
+    by age. The oldest come first; with nobody new, or nobody old, all are equal."""
+    first, *later = old
+    leaving = [*sorted(first - current), *sorted(frozenset().union(*later) - first - current)]
+    found = current | frozenset(leaving[: Limit.SET - len(current)])
+    members = [*sorted(found & first), *sorted(found - first)]
     values["count"][row] = len(members)
-    values["settled"][row] = len(settled) % len(members) if members else 0
+    values["settled"][row] = len(found & first) % len(members) if members else 0
     values["host"][row] = 0
     values["host"][row, : len(members)] = members
 

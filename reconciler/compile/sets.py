@@ -52,6 +52,22 @@ def dividers(overview: Overview, host: int) -> Table:
     return Table.make(spec, keys, values, origins.astype(np.int32))
 
 
+def members_of(overview: Overview, keys: Table) -> list[frozenset[int]]:
+    """Underlay addresses of the sets with the keys of a table of sets; none where there is none."""
+    places: dict[tuple[int, ...], int]
+    if keys.spec.name == "bouncers":
+        pairs = zip(overview.vni.tolist(), overview.number.tolist(), strict=True)
+        places, sets = {pair: place for place, pair in enumerate(pairs)}, overview.bouncers
+    else:
+        vpcs = enumerate(overview.topology.vpcs)
+        places, sets = {(each.vni,): place for place, each in vpcs}, overview.dividers
+    found = (places.get(tuple(key), -1) for key in keys.keys.tolist())
+    return [
+        frozenset(overview.underlay[sets[each]].tolist()) if each >= 0 else frozenset()
+        for each in found
+    ]
+
+
 def vpcs_of(topology: Topology, bouncers: Table) -> dict[int, str]:
     """Of every VNI of a host's bouncers table, which no other table exceeds, whose it is."""
     names = {each.vni: f"{each.namespace}/{each.name}" for each in topology.vpcs}

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 from ipaddress import IPv4Address
+from itertools import pairwise
 
 from reconciler.compile.bind import bind
 from reconciler.compile.facts import Device, Facts, NextHop
 from reconciler.compile.host import compile_all
-from reconciler.compile.linger import PERIODS, keep, lingering, still, withdrawn
+from reconciler.compile.linger import PERIODS, Kept, keep, lingering, still, withdrawn
+from reconciler.compile.overview import Overview
 from reconciler.compile.state import HostName, HostState
 from reconciler.manifest.document import Document
 from tests.bpf.harness import INTERFACE, UPLINK, mac, next_hop, slot
@@ -47,27 +49,30 @@ def together(hosts: Sequence[str]) -> Iterator[dict[str, Phase]]:
 
 @dataclass(frozen=True)
 class Commits:
-    """Two commits of one cluster. `addresses` are the underlay's, by host name."""
+    """Two commits of one cluster, and `more` right after them. `addresses` are the underlay's, by
+    host name."""
 
     before: Sequence[Document]
     after: Sequence[Document]
     addresses: Mapping[str, str]
     sender: str = ""  # the endpoint whose interface frames of a run seem to come in on
+    more: Sequence[Sequence[Document]] = ()
     _bound: dict[tuple[str, Phase], HostState] = field(default_factory=dict)
 
     @cached_property
-    def _states(self) -> tuple[dict[HostName, HostState], dict[HostName, HostState]]:
-        return compile_all(built(self.before)), compile_all(built(self.after))
+    def _states(self) -> list[dict[HostName, HostState]]:
+        return [compile_all(built(each)) for each in (self.before, self.after, *self.more)]
+
+    @cached_property
+    def _overviews(self) -> list[Overview]:
+        return [Overview.of(built(each)) for each in (self.after, *self.more)]
 
     @cached_property
     def concerned(self) -> tuple[str, ...]:
         """The hosts whose tables are not the same in both."""
-        old, new = self._states
-        return tuple(name for name in self.addresses if self._pair(old, new, name))
-
-    @staticmethod
-    def _pair(old: Mapping[HostName, HostState], new: Mapping[HostName, HostState], n: str) -> bool:
-        return old.get(HostName(n)) != new.get(HostName(n))
+        old, *_, new = self._states
+        hosts = [HostName(each) for each in self.addresses]
+        return tuple(each for each in hosts if old.get(each) != new.get(each))
 
     def state(self, host: str, phase: Phase) -> HostState:
         """What a host holds, with its facts."""
@@ -77,12 +82,14 @@ class Commits:
 
     def _state(self, host: HostName, phase: Phase) -> HostState:
         nothing = HostState.empty(host)
-        old, new = (states.get(host, nothing) for states in self._states)
+        states = [each.get(host, nothing) for each in self._states]
         if phase is Phase.BEFORE:
-            return old
-        kept = keep((), withdrawn(old, new), new, 0.0, PERIOD)
+            return states[0]
+        kept: tuple[Kept, ...] = ()
+        for (old, new), overview in zip(pairwise(states), self._overviews, strict=True):
+            kept = keep(kept, withdrawn(old, new), new, 0.0, PERIOD, overview)
         spent = (0.0, PERIOD, PERIODS * PERIOD)[phase - 1]
-        return lingering(new, still(kept, spent, PERIOD))
+        return lingering(states[-1], still(kept, spent, PERIOD))
 
     def _bind(self, state: HostState) -> HostState:
         devices = {"eth0": Device(INTERFACE, mac(UPLINK), 1500, True)}

@@ -25,6 +25,7 @@ PLAIN = {"bounce": False, "divide": False}
 BOTH = {"bounce": True, "divide": True}
 FLOWS = range(1000, 1006)
 ME, PEER, OTHER, SPARE = "10.0.0.11", "10.0.0.12", "10.0.1.9", "10.0.0.200"
+NEWEST = "10.0.2.5"
 SENDER, MAC = "shop/me", "02:00:00:00:01:01"
 
 
@@ -217,6 +218,26 @@ def test_an_endpoint_that_changes_network_and_host_is_found_in_the_end(cluster: 
     for later in (Phase.SETS, Phase.ROWS, Phase.AFTER):
         made.load(cluster, dict.fromkeys(NAMES, later))
         assert {each[-1].reason for each in journeys(cluster, SPARE)} == {Reason.DELIVERED}, later
+
+
+def test_commits_soon_after_a_role_moved_are_not_hidden_by_what_its_former_host_knows(
+    cluster: Cluster,
+) -> None:
+    """It is preferred, and hears of nothing new: it has to lead there, or to say that it cannot."""
+    before = [*hosts(role_a=BOTH), *rest()]
+    moved = [*hosts(role_b=BOTH), *rest()]
+    later = [
+        *hosts(role_b=BOTH),
+        *rest(first="second", other="second"),
+        endpoint("late", "web", SPARE, "first"),
+        network("new", "10.0.2.0/24", count=1),
+        endpoint("newest", "new", NEWEST, "first"),
+    ]
+    made = Commits(before, moved, ADDRESSES, SENDER, (later,))
+    for phase in (Phase.SETS, Phase.ROWS, Phase.AFTER):
+        made.load(cluster, dict.fromkeys(NAMES, phase))
+        for target in (PEER, OTHER, SPARE, NEWEST):
+            assert {each[-1].reason for each in journeys(cluster, target)} == {Reason.DELIVERED}
 
 
 def test_a_new_network_is_reached_as_soon_as_its_hosts_know_it(cluster: Cluster) -> None:

@@ -13,6 +13,7 @@ from reconciler.abi.table import Table, raw
 from reconciler.compile.bind import bind
 from reconciler.compile.host import compile_host
 from reconciler.compile.linger import PERIODS, ROWS, SETS, Kept, keep, lingering, still, withdrawn
+from reconciler.compile.overview import Overview
 from reconciler.compile.state import HostName, HostState
 from reconciler.manifest.document import Document
 from tests.compile.facts import complete
@@ -184,6 +185,21 @@ def test_of_several_changes_the_members_before_all_of_them_are_preferred() -> No
     assert members(found) == [h1, h2]
     assert found.tables["bouncers"].values["settled"].tolist() == [1]
     assert lingering(states[2], still(kept, NOW + 30 + PERIOD, PERIOD)) is states[2]
+
+
+def test_a_former_bouncer_and_divider_learns_who_is_one_now() -> None:
+    clusters = [one(role) for role in (0, 1, 2)]
+    states = [state(*each) for each in clusters]
+    h0, h1, h2 = (underlay(states[0], f"h000{each}") for each in range(3))
+    kept: tuple[Kept, ...] = ()
+    for number, now_there in ((1, h1), (2, h2)):
+        gone = withdrawn(states[number - 1], states[number])
+        overview = Overview.of(built(clusters[number]))
+        kept = keep(kept, gone, states[number], NOW + number, PERIOD, overview)
+        found = lingering(states[number], kept)
+        for name in SETS:
+            assert members(found, name) == [h0, now_there]
+            assert found.tables[name].values["settled"].tolist() == [1]
 
 
 def test_a_set_has_room_for_all_that_a_commit_wants() -> None:
