@@ -126,8 +126,7 @@ static __always_inline int hand_locally(struct frame *frame, struct ethernet *et
 	__u32 uplink = 0, length = frame->length - sizeof(*ethernet);
 	const struct uplink *limit = bpf_map_lookup_elem(&uplinks, &uplink);
 
-	if (limit && length + WIRE_OVERHEAD > limit->mtu &&
-	    bpf_check_mtu(frame->ctx, made->ifindex, &length, 0, 0) == BPF_MTU_CHK_RET_FRAG_NEEDED) {
+	if (limit && length + WIRE_OVERHEAD > limit->mtu && context_exceeds(frame->ctx, made->ifindex, &length)) {
 		frame->fits = length;
 		return -REASON_DROP_TOO_BIG;
 	}
@@ -162,7 +161,7 @@ static __always_inline int decide_anew(const struct frame *frame, bool plain, st
  * What the virtual router says itself, to ARP, neighbour discovery and echo. Global, for the room that its many small
  * structures need on the stack.
  */
-__noinline int answer(struct xdp_md *ctx)
+__noinline int answer(context_t *ctx)
 {
 	struct frame frame = frame_of(ctx);
 	struct cursor cursor = cursor_of(ctx);
@@ -232,6 +231,8 @@ static __always_inline int from_endpoint(struct frame *frame)
 
 	if (!ethernet)
 		return -REASON_DROP_MALFORMED;
+	if (context_is_tagged(frame->ctx))
+		return -REASON_DROP_NOT_IP;
 	if (ethernet->protocol == bpf_htons(ETH_P_ARP))
 		return answer(frame->ctx);
 	error = parse_packet(frame, ethernet, &cursor, &packet);
@@ -264,7 +265,7 @@ static __always_inline int refuse_too_big(struct frame *frame)
 	return tell_too_big(frame, origin.vni, &packet, &room->source, 0);
 }
 
-static __attribute__((noinline)) int leave_too_big(struct xdp_md *ctx, __u32 fits)
+static __attribute__((noinline)) int leave_too_big(context_t *ctx, __u32 fits)
 {
 	struct frame frame = frame_of(ctx);
 
@@ -272,8 +273,8 @@ static __attribute__((noinline)) int leave_too_big(struct xdp_md *ctx, __u32 fit
 	return leave(&frame, refuse_too_big(&frame));
 }
 
-SEC("xdp.frags")
-int access(struct xdp_md *ctx)
+SECTION
+int NAMED(access)(context_t *ctx)
 {
 	struct frame frame = frame_of(ctx);
 	int outcome = from_endpoint(&frame);

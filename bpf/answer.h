@@ -179,8 +179,8 @@ static __always_inline int advertise(struct frame *frame, const struct solicitat
 	const int size = sizeof(*ethernet) + sizeof(*ip) + sizeof(struct advertisement);
 	struct cursor cursor;
 
-	length = bpf_xdp_get_buff_len(frame->ctx);
-	if (length != size && bpf_xdp_adjust_tail(frame->ctx, size - length))
+	length = context_length(frame->ctx);
+	if (length != size && context_resize(frame->ctx, length, size))
 		return -REASON_DROP_HELPER;
 	cursor = cursor_of(frame->ctx);
 	ethernet = take(&cursor, size);

@@ -130,9 +130,10 @@ static __always_inline int wrap(struct frame *frame, const struct decision *made
 	if (error)
 		return error;
 	/* One limit for every path, so that what once fitted always does. */
-	if (inner - sizeof(*ethernet) + WIRE_OVERHEAD > way.mtu)
+	if (inner - sizeof(*ethernet) + WIRE_OVERHEAD > way.mtu &&
+	    !context_is_cut(frame->ctx, strip + sizeof(*ethernet), way.mtu - WIRE_OVERHEAD))
 		return too_big(frame, way.mtu);
-	if (bpf_xdp_adjust_head(frame->ctx, (int)strip - size))
+	if (context_wrap(frame->ctx, strip, size))
 		return -REASON_DROP_HELPER;
 	cursor = cursor_of(frame->ctx);
 	/* Shorter headers have the inner frame behind them. */
@@ -184,7 +185,7 @@ static __always_inline int relay(struct frame *frame, struct tunnel *tunnel, con
 
 	if (error)
 		return error;
-	if (bpf_ntohs(ip->tot_len) > way.mtu)
+	if (bpf_ntohs(ip->tot_len) > way.mtu && !context_tunnel_is_cut(frame->ctx, way.mtu))
 		return too_big(frame, way.mtu);
 	if (ip->ttl <= 1)
 		return -REASON_DROP_TTL;
@@ -201,14 +202,16 @@ static __always_inline int relay(struct frame *frame, struct tunnel *tunnel, con
 	return 0;
 }
 
-static __always_inline void write_ecn(struct packet *packet, __u8 ecn)
+static __always_inline void write_ecn(context_t *ctx, struct packet *packet, __u8 ecn)
 {
 	struct ipv6hdr *ipv6 = packet->header;
 	struct iphdr *ip = packet->header;
+	quarter_t *start = packet->header, before = *start;
 
 	packet->traffic_class = (packet->traffic_class & ~ECN) | ecn;
 	if (packet->version == 6) {
 		ipv6->flow_lbl[0] = (ipv6->flow_lbl[0] & ~(ECN << 4)) | ecn << 4;
+		context_changed(ctx, before, *start);
 		return;
 	}
 	checksum_replace(&ip->check, bpf_htons(ip->tos), bpf_htons((ip->tos & ~ECN) | ecn));
@@ -216,7 +219,7 @@ static __always_inline void write_ecn(struct packet *packet, __u8 ecn)
 }
 
 /* What the underlay said about congestion goes into the inner header (RFC 6040, 4.2). DSCP stays the inner one's. */
-static __always_inline int decapsulate_ecn(struct packet *packet, __u8 outer)
+static __always_inline int decapsulate_ecn(context_t *ctx, struct packet *packet, __u8 outer)
 {
 	__u8 inner = packet->traffic_class & ECN;
 
@@ -224,7 +227,7 @@ static __always_inline int decapsulate_ecn(struct packet *packet, __u8 outer)
 	if (outer == ECN_CE && !inner)
 		return -REASON_DROP_ECN;
 	if ((outer == ECN_CE && inner != ECN_CE) || (outer == ECN_ECT1 && inner == ECN_ECT0))
-		write_ecn(packet, outer);
+		write_ecn(ctx, packet, outer);
 	return 0;
 }
 
@@ -235,8 +238,8 @@ static __always_inline int deliver(struct frame *frame, struct ethernet *etherne
 	__u32 slot = made->counter;
 	struct traffic *traffic;
 
-	write_macs(ethernet, made);
-	if (strip && bpf_xdp_adjust_head(frame->ctx, strip))
+	write_macs(context_inner(frame->ctx, ethernet, strip), made);
+	if (strip && context_unwrap(frame->ctx, strip))
 		return -REASON_DROP_HELPER;
 	traffic = bpf_map_lookup_elem(&counters, &slot);
 	if (traffic) {

@@ -3,16 +3,7 @@
 #ifndef RECONCILER_PARSE_H
 #define RECONCILER_PARSE_H
 
-#include <stdbool.h>
-#include <linux/bpf.h>
-#include <linux/if_ether.h>
-#include <linux/in.h>
-#include <linux/ip.h>
-#include <linux/ipv6.h>
-#include <linux/udp.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-
+#include "context.h"
 #include "row.h"
 
 #define PARSE_EXTENSIONS 6 /* IPv6 extension headers that are walked; RFC 8504, 5.3 lets a node have a limit */
@@ -24,15 +15,6 @@
 #define IPPROTO_MOBILITY 135
 #define IPPROTO_HIP 139
 #define IPPROTO_SHIM6 140
-
-/* <linux/if_ether.h> calls its own packed, so that every access would be by bytes. */
-struct ethernet {
-	mac_t destination;
-	mac_t source;
-	__be16 protocol;
-} __attribute__((aligned(2)));
-
-_Static_assert(sizeof(struct ethernet) == ETH_HLEN, "ethernet");
 
 /* RFC 8926, 3.4. */
 struct geneve {
@@ -100,7 +82,7 @@ struct packet {
 	__u32 head; /* the first 4 bytes of what follows, as they lie there; 0 in later fragments */
 };
 
-static __always_inline struct cursor cursor_of(const struct xdp_md *ctx)
+static __always_inline struct cursor cursor_of(const context_t *ctx)
 {
 	struct cursor cursor = {.at = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end};
 
@@ -290,13 +272,13 @@ static __always_inline __u32 extension_size(__u8 protocol, __u8 length)
  * Walk the extension headers, from `offset` in the frame to `end` at most. They are loaded, not pointed at: so the
  * verifier forgets after each header what it was, instead of following every order of them.
  */
-static __always_inline int parse_extensions(struct xdp_md *ctx, struct packet *packet, __u32 offset, __u32 end)
+static __always_inline int parse_extensions(context_t *ctx, struct packet *packet, __u32 offset, __u32 end)
 {
 	__u8 header[8];
 	__u32 head;
 
 	for (int i = 0; i < PARSE_EXTENSIONS && extension_size(packet->protocol, 0); i++) {
-		if (bpf_xdp_load_bytes(ctx, offset, header, sizeof(header)))
+		if (context_load(ctx, offset, header, sizeof(header)))
 			return -REASON_DROP_MALFORMED;
 		offset += extension_size(packet->protocol, header[1]);
 		if (offset > end)
@@ -316,7 +298,7 @@ static __always_inline int parse_extensions(struct xdp_md *ctx, struct packet *p
 	if (extension_size(packet->protocol, 0))
 		return -REASON_DROP_MALFORMED;
 	if (packet->extended)
-		packet->head = bpf_xdp_load_bytes(ctx, offset, &head, sizeof(head)) ? 0 : head;
+		packet->head = context_load(ctx, offset, &head, sizeof(head)) ? 0 : head;
 	return 0;
 }
 

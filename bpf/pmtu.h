@@ -32,7 +32,7 @@ static __always_inline __u32 path_mtu(__u32 slot, __u32 mtu)
 }
 
 /* A frame that is not of the tunnel: it may be a router's word about one. It goes to the stack in any case. */
-static __always_inline void hear_router(const struct xdp_md *ctx)
+static __always_inline void hear_router(const context_t *ctx)
 {
 	struct cursor cursor = cursor_of(ctx);
 	struct ethernet *ethernet = take(&cursor, sizeof(*ethernet));

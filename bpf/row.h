@@ -3,11 +3,8 @@
 #ifndef RECONCILER_ROW_H
 #define RECONCILER_ROW_H
 
+#include "context.h"
 #include "maps.h"
-
-typedef __u16 __attribute__((may_alias)) quarter_t;
-typedef __u32 __attribute__((may_alias)) half_t;
-typedef __u64 __attribute__((may_alias)) word_t;
 
 #define ROW_HALVES 14 /* of the largest value or key, struct host_set */
 

@@ -114,7 +114,7 @@ static __always_inline int write_ipv6_notice(struct cursor cursor, const struct 
 }
 
 /* The frame, cut to `quote` bytes of its IP packet, behind the headers of an answer of that version. */
-static __always_inline int enclose(struct xdp_md *ctx, const struct notice *notice, int quote)
+static __always_inline int enclose(context_t *ctx, const struct notice *notice, int quote)
 {
 	bool ipv4 = notice->version == 4;
 	__u32 size = sizeof(struct too_big) + (ipv4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
@@ -122,9 +122,9 @@ static __always_inline int enclose(struct xdp_md *ctx, const struct notice *noti
 	struct ethernet *ethernet;
 	struct cursor cursor;
 
-	if (bpf_xdp_adjust_tail(ctx, (int)(notice->strip + sizeof(*ethernet) + quote - notice->length)))
+	if (context_resize(ctx, notice->length, notice->strip + sizeof(*ethernet) + quote))
 		return -1;
-	if (bpf_xdp_adjust_head(ctx, (int)(notice->strip - size)))
+	if (context_reshape(ctx, notice->strip, size))
 		return -1;
 	cursor = cursor_of(ctx);
 	ethernet = take(&cursor, sizeof(*ethernet));
@@ -140,7 +140,7 @@ static __always_inline int enclose(struct xdp_md *ctx, const struct notice *noti
  * Make of a frame what the virtual router says about it: 0, or -1, and it is spoilt. Not inlined: so the verifier looks
  * at it once, apart from the many ways that lead here.
  */
-__attribute__((noinline)) int write_notice(struct xdp_md *ctx, const struct notice *notice)
+__attribute__((noinline)) int write_notice(context_t *ctx, const struct notice *notice)
 {
 	struct cursor cursor = cursor_of(ctx);
 	__u32 before, room = cursor.end - cursor.at; /* of the first buffer: what lies in others is not quoted */
@@ -179,7 +179,7 @@ static __always_inline int tell_too_big(struct frame *frame, __u32 vni, const st
 	notice->mac = source->mac;
 	notice->mtu = frame->fits;
 	notice->strip = strip;
-	notice->length = bpf_xdp_get_buff_len(frame->ctx);
+	notice->length = context_length(frame->ctx);
 	notice->version = packet->version;
 	if (write_notice(frame->ctx, notice))
 		return -REASON_DROP_HELPER;

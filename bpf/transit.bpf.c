@@ -261,7 +261,7 @@ __noinline int decide_foreign(const struct flow_key *flow, struct decision *made
 static __always_inline int unwrap(struct frame *frame, const struct tunnel *tunnel, struct ethernet *ethernet,
 				  struct packet *packet, const struct decision *made)
 {
-	int error = decapsulate_ecn(packet, tunnel->ip->tos);
+	int error = decapsulate_ecn(frame->ctx, packet, tunnel->ip->tos);
 
 	if (error)
 		return error;
@@ -389,6 +389,9 @@ static __always_inline int from_underlay(struct frame *frame)
 	error = parse_inner(&cursor, &tunnel, &ethernet, &packet);
 	if (error)
 		return error;
+	/* Frames that were merged on the way here have the headers of the first only. */
+	if (context_is_large(frame->ctx) && packet.size != tunnel.room - sizeof(*ethernet))
+		return -REASON_DROP_MALFORMED;
 	if (tunnel.option && tunnel.option->type & OPTION_TOO_BIG)
 		return hear_too_big(frame, &tunnel);
 	return forward(frame, &tunnel, ethernet, &packet);
@@ -420,7 +423,7 @@ static __always_inline int refuse_too_big(struct frame *frame)
 	return report_too_big(frame, &tunnel, &sender);
 }
 
-static __attribute__((noinline)) int leave_too_big(struct xdp_md *ctx, __u32 fits)
+static __attribute__((noinline)) int leave_too_big(context_t *ctx, __u32 fits)
 {
 	struct frame frame = frame_of(ctx);
 
@@ -428,11 +431,11 @@ static __attribute__((noinline)) int leave_too_big(struct xdp_md *ctx, __u32 fit
 	return leave(&frame, refuse_too_big(&frame));
 }
 
-SEC("xdp.frags")
-int transit(struct xdp_md *ctx)
+SECTION
+int NAMED(transit)(context_t *ctx)
 {
 	struct frame frame = frame_of(ctx);
-	int outcome = from_underlay(&frame);
+	int outcome = context_is_tagged(ctx) ? REASON_PASSED : from_underlay(&frame);
 
 	return outcome == -REASON_DROP_TOO_BIG ? leave_too_big(ctx, frame.fits) : leave(&frame, outcome);
 }

@@ -3,19 +3,20 @@
 #ifndef RECONCILER_VERDICT_H
 #define RECONCILER_VERDICT_H
 
+#include "context.h"
 #include "maps.h"
 
 /* A frame on its way through a program. */
 struct frame {
-	struct xdp_md *ctx;
+	context_t *ctx;
 	__u32 length; /* as it came: of the first buffer, until frame_room() was asked for more */
 	__u32 out; /* the interface it leaves by, if it is forwarded */
 	__u32 fits; /* the largest IP packet that would have been sent on, if it is too big */
 };
 
-static __always_inline struct frame frame_of(struct xdp_md *ctx)
+static __always_inline struct frame frame_of(context_t *ctx)
 {
-	struct frame frame = {.ctx = ctx, .length = ctx->data_end - ctx->data};
+	struct frame frame = {.ctx = ctx, .length = context_open(ctx)};
 
 	return frame;
 }
@@ -27,7 +28,7 @@ static __always_inline struct frame frame_of(struct xdp_md *ctx)
 static __always_inline __u32 frame_room(struct frame *frame, __u32 end)
 {
 	if (end > frame->length)
-		frame->length = bpf_xdp_get_buff_len(frame->ctx);
+		frame->length = context_length(frame->ctx);
 	return frame->length;
 }
 
@@ -37,9 +38,9 @@ static __always_inline int act(const struct frame *frame, __u32 reason)
 	__u32 out = frame->out;
 
 	if (reason == REASON_PASSED)
-		return XDP_PASS;
+		return VERDICT_PASS;
 	if (reason == REASON_UNANSWERED || reason == REASON_PROBE_HEARD)
-		return XDP_DROP;
+		return VERDICT_DROP;
 	/*
 	 * Never XDP_TX: a veth tells its other end of such frames only if an XDP program runs there (veth_xdp_flush,
 	 * seen up to 6.18), of redirected ones also if it has GRO. What an answer costs more is about 9 ns.
@@ -53,12 +54,12 @@ static __always_inline int act(const struct frame *frame, __u32 reason)
 /* `outcome` is a reason, or the negative of a reason to drop. */
 static __always_inline int leave(const struct frame *frame, int outcome)
 {
-	int verdict = outcome < 0 ? XDP_DROP : act(frame, outcome);
+	int verdict = outcome < 0 ? VERDICT_DROP : act(frame, outcome);
 	__u32 reason = outcome < 0 ? -outcome : outcome;
 	struct count *count;
 
-	if (verdict == XDP_ABORTED) {
-		verdict = XDP_DROP;
+	if (verdict == VERDICT_REFUSED) {
+		verdict = VERDICT_DROP;
 		reason = REASON_DROP_HELPER;
 	}
 	count = bpf_map_lookup_elem(&reasons, &reason);

@@ -17,7 +17,7 @@ from reconciler.abi.table import Table, zeros
 from reconciler.compile.check import fill_check
 from reconciler.compile.facts import Facts
 from reconciler.compile.origins import ENDPOINT
-from reconciler.compile.programs import TRANSIT
+from reconciler.compile.programs import is_transit
 from reconciler.compile.state import HostState, Interface, InterfaceKind
 
 HOST_SLOT, COUNTER_SLOT, NEXT_HOP = "host slot", "counter slot", "next hop"
@@ -268,7 +268,7 @@ def _absent(state: HostState, facts: Facts) -> set[str]:
 
 
 def _underlay(state: HostState) -> list[str]:
-    return [link.interface for link in state.links if link.program == TRANSIT]
+    return [link.interface for link in state.links if is_transit(link.program)]
 
 
 def _wait(waiting: set[Waiting], state: HostState, origins: NDArray[np.int32], fact: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.compile.overview import Overview
-from reconciler.compile.state import Interface, InterfaceKind, Route
+from reconciler.compile.state import AttachMode, Interface, InterfaceKind, Route
 from reconciler.model.mac import format_mac
 from reconciler.model.names import interface_name, peer_name
 from reconciler.model.topology import Address, AttachKind, Cidr, Network, unpacked
@@ -19,10 +19,13 @@ def interfaces(overview: Overview, host: int) -> tuple[Interface, ...]:
     for index in held:
         address = unpacked(points.address[index].tobytes())
         addresses[int(points.address_owner[index])].append(address)
-    return tuple(sorted(_interface(overview, each, addresses[each]) for each in mine))
+    offloads = overview.topology.hosts[host].attach_mode == AttachMode.TC
+    return tuple(sorted(_interface(overview, each, addresses[each], offloads) for each in mine))
 
 
-def _interface(overview: Overview, endpoint: int, addresses: list[Address]) -> Interface:
+def _interface(
+    overview: Overview, endpoint: int, addresses: list[Address], offloads: bool
+) -> Interface:
     topology = overview.topology
     points, name = topology.endpoints, topology.endpoints.names[endpoint]
     network = topology.networks[points.network[endpoint]]
@@ -58,6 +61,7 @@ def _interface(overview: Overview, endpoint: int, addresses: list[Address]) -> I
         format_mac(points.mac[endpoint].tobytes()),
         addresses=tuple(sorted(f"{address}/{cidr.prefixlen}" for address, cidr, _ in placed)),
         routes=tuple(sorted(routes)),
+        offloads=offloads,
     )
 
 

@@ -13,18 +13,35 @@ from reconciler.model.mac import ROUTER_MAC
 from reconciler.model.topology import Host
 
 TRANSIT, ACCESS = "transit", "access"
+TC = "_tc"  # ends the names of the same programs, compiled for tc
 DROPS = "drops"  # not of XDP: it counts at tracepoints what the kernel drops after a verdict
 PATH_SECONDS = 30  # as long as a neighbour entry is trusted without use (RFC 4861, 10)
 
 
 def programs(host: Host) -> tuple[Program, ...]:
-    """Both XDP programs, with the same constants, and the one at the kernel's tracepoints."""
+    """Both that forward, with the same constants, and the one at the kernel's tracepoints."""
     constants = zeros(CONSTANTS, 1)
     constants["self"] = int(host.underlay)
     constants["router_mac"] = np.frombuffer(ROUTER_MAC, np.uint8)
     constants["path_seconds"] = PATH_SECONDS
-    found = [Program(name, constants.tobytes()) for name in (ACCESS, TRANSIT)]
+    found = [Program(name, constants.tobytes()) for name in _names(host)]
     return tuple(sorted([*found, Program(DROPS, b"")]))
+
+
+def is_transit(program: str) -> bool:
+    """Whether it is the one on the underlay interface."""
+    return program.removesuffix(TC) == TRANSIT
+
+
+def is_access(program: str) -> bool:
+    """Whether it is the one on endpoints' interfaces."""
+    return program.removesuffix(TC) == ACCESS
+
+
+def _names(host: Host) -> tuple[str, str]:
+    """Access, transit."""
+    suffix = TC if host.attach_mode == AttachMode.TC else ""
+    return ACCESS + suffix, TRANSIT + suffix
 
 
 def links(host: Host, interfaces: Iterable[Interface]) -> tuple[Link, ...]:
@@ -33,6 +50,7 @@ def links(host: Host, interfaces: Iterable[Interface]) -> tuple[Link, ...]:
     No card stands behind an endpoint's interface, so offload is for the underlay only.
     """
     mode = AttachMode(host.attach_mode)
-    access = AttachMode.NATIVE if mode is AttachMode.OFFLOAD else mode
-    found = [Link(each.name, ACCESS, access) for each in interfaces]
-    return tuple(sorted([Link(host.interface, TRANSIT, mode), *found]))
+    inner = AttachMode.NATIVE if mode is AttachMode.OFFLOAD else mode
+    access, transit = _names(host)
+    found = [Link(each.name, access, inner) for each in interfaces]
+    return tuple(sorted([Link(host.interface, transit, mode), *found]))

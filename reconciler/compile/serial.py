@@ -36,6 +36,7 @@ __all__ = ["FORMAT", "VERSION", "SerialError", "dump", "load", "show_item"]
 FORMAT, VERSION = "reconciler host state", 1
 LISTS = ("programs", "links", "interfaces")
 LIVE = {"fallback", "faults"}  # only what is live has them; left out where empty
+RARE = {*LIVE, "offloads"}  # left out likewise
 
 
 def dump(state: HostState) -> str:
@@ -137,7 +138,7 @@ def _show_program(program: Program) -> dict[str, Any]:
 def _show_fields(value: Link | Interface) -> dict[str, Any]:
     """Fields in order; routes as objects."""
     shown: dict[str, Any] = {each.name: getattr(value, each.name) for each in fields(value)}
-    shown = {name: each for name, each in shown.items() if each or name not in LIVE}
+    shown = {name: each for name, each in shown.items() if each or name not in RARE}
     if isinstance(value, Interface):
         shown["routes"] = [
             {"destination": each.destination, "gateway": each.gateway} for each in value.routes
@@ -242,7 +243,7 @@ def _load_link(place: str, body: Any) -> Link:
 
 
 def _load_interface(place: str, body: Any) -> Interface:
-    take(body, place, {each.name for each in fields(Interface)} - LIVE, LIVE)
+    take(body, place, {each.name for each in fields(Interface)} - RARE, RARE)
     try:
         kind = InterfaceKind(body["kind"])
     except ValueError:
@@ -267,6 +268,7 @@ def _load_interface(place: str, body: Any) -> Interface:
         mtu=part(body, "mtu", int, place),
         addresses=tuple(part(body, "addresses", list, place)),
         routes=tuple(routes),
+        offloads="offloads" in body and part(body, "offloads", bool, place),
         faults=tuple(part(body, "faults", list, place)) if "faults" in body else (),
     )
     check_interface(place, end)

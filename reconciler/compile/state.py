@@ -19,11 +19,12 @@ HostName = NewType("HostName", str)
 
 
 class AttachMode(StrEnum):
-    """How an XDP program is attached to an interface."""
+    """How a program is attached to an interface: as one of XDP, or of tc."""
 
     NATIVE = "native"
     GENERIC = "generic"
     OFFLOAD = "offload"
+    TC = "tc"
 
 
 class InterfaceKind(StrEnum):
@@ -50,7 +51,9 @@ class Interface:
     `name` is the host's side, at most 15 bytes. `netns` is the namespace of the peer: a name under
     the runtime's netns folder, an absolute path, or '' for the host's own (attach: {host: true}).
     `addresses` carry prefix lengths. `mtu` is a fact: 0 until bind, then the underlay's less the
-    overhead. `faults` says what else is wrong with a live one ("down", "peer down"); never desired.
+    overhead. `offloads`: the peer may leave checksums and the cutting of large segments to whoever
+    sends its frames on, which tc programs allow. `faults` says what else is wrong with a live one
+    ("down", "peer down"); never desired.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Interface:
     mtu: int = 0
     addresses: tuple[str, ...] = ()
     routes: tuple[Route, ...] = ()
+    offloads: bool = False
     faults: tuple[str, ...] = ()
 
 

@@ -20,7 +20,7 @@ from reconciler.compile.endpoints import endpoints
 from reconciler.compile.interfaces import interfaces
 from reconciler.compile.origins import Numbering
 from reconciler.compile.overview import Overview
-from reconciler.compile.programs import ACCESS, links
+from reconciler.compile.programs import is_access, links
 from reconciler.compile.routers import routers_of
 from reconciler.compile.sets import bouncers_of, vpcs_of
 from reconciler.compile.state import HostState
@@ -167,10 +167,12 @@ def _items(state: HostState, old: Overview, new: Overview, host: int) -> tuple[A
     gone, come = interfaces(old, host), interfaces(new, host)
     names = {each.name for each in gone}
     ends = [each for each in state.interfaces if each.name not in names]
-    shown = [each for each in state.links if each.program != ACCESS or each.interface not in names]
+    shown = [
+        each for each in state.links if not is_access(each.program) or each.interface not in names
+    ]
     _insert(ends, come)
     _insert(
-        shown, (each for each in links(new.topology.hosts[host], come) if each.program == ACCESS)
+        shown, (each for each in links(new.topology.hosts[host], come) if is_access(each.program))
     )
     return tuple(ends), tuple(shown)
 

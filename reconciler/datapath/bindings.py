@@ -132,7 +132,7 @@ class LinkInfo(ct.Structure):
         ("id", ct.c_uint32),
         ("prog_id", ct.c_uint32),
         ("padding", ct.c_uint32),
-        ("xdp_ifindex", ct.c_uint32),  # the first word of a union
+        ("ifindex", ct.c_uint32),  # of XDP and tc: the first word of a union
         ("rest", ct.c_uint32 * 7),
     )
 

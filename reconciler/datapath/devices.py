@@ -272,9 +272,12 @@ class Devices:
             faults.append("peer is down")
         if not peer.gro:
             faults.append("peer has GRO off")
-        faults += [f"peer has {each} on" for each in peer.offloads]
+        offloads = bool(peer.offloads) and peer.offloads == peer.bearable
+        if not offloads:
+            faults += [f"peer has {each} on" for each in peer.offloads]
         return replace(
             live,
+            offloads=offloads,
             netns=note["netns"],
             peer=note["peer"],
             mac=peer.device.mac.hex(":"),

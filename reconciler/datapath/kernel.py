@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from reconciler.abi.generated import MAPS, HostFlag, Reason
 from reconciler.abi.shape import Shape
 from reconciler.compile.facts import Device, Facts, NextHop, Seen
-from reconciler.compile.programs import DROPS, TRANSIT
+from reconciler.compile.programs import DROPS, TRANSIT, is_transit
 from reconciler.compile.state import OWNED_MAPS, HostName, HostState, Interface, Link, Program
 from reconciler.datapath import maps as kernel_maps
 from reconciler.datapath import room, slots, tables
@@ -95,7 +95,7 @@ class KernelDatapath:
             return self._facts_since(desired, seen)
         found = self._net_devices()
         wanted = {each.name for each in desired.interfaces}
-        uplinks = [each.interface for each in desired.links if each.program == TRANSIT]
+        uplinks = [each.interface for each in desired.links if is_transit(each.program)]
         with self._maps() as maps:
             hosts, endpoints = (self._tables.last(name, maps) for name in ("hosts", "endpoints"))
         return Facts(
@@ -114,7 +114,7 @@ class KernelDatapath:
     def _facts_since(self, desired: HostState, seen: Seen) -> Facts:
         """At the cost of what is new in `desired`."""
         before, kept = seen.facts, seen.devices()
-        uplinks = sorted(each.interface for each in desired.links if each.program == TRANSIT)
+        uplinks = sorted(each.interface for each in desired.links if is_transit(each.program))
         new = [each for each in desired.interfaces if each.name not in kept]
         wanted = {*uplinks, *(each.name for each in desired.interfaces)}
         found = self._net_devices({*uplinks, *(each.name for each in new)})

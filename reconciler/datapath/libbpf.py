@@ -26,7 +26,8 @@ from reconciler.abi.table import Rows
 from reconciler.datapath import bindings as c
 from reconciler.datapath.errors import HostError
 
-XDP = 37  # enum bpf_attach_type: BPF_XDP
+XDP, TCX_INGRESS = 37, 46  # enum bpf_attach_type: BPF_XDP, BPF_TCX_INGRESS
+TCX_LINK = 11  # enum bpf_link_type: BPF_LINK_TYPE_TCX
 LIVE_FRAMES = 2  # BPF_F_TEST_XDP_LIVE_FRAMES
 _OBJECT_NAME = 15  # bytes of a name in the kernel, without the terminating zero
 _LOG_BYTES = 1 << 24  # of the verifier; address space only, until something is written
@@ -264,11 +265,12 @@ class ProgramInfo:
 
 @dataclass(frozen=True, slots=True)
 class LinkInfo:
-    """A link; `ifindex` is that of XDP, and 0 once its interface is gone."""
+    """A link; `ifindex` is that of XDP or tc, and 0 once its interface is gone."""
 
     id: int
     program_id: int
     ifindex: int
+    is_tc: bool = False
 
 
 def _info(fd: Fd, info: Any, what: str) -> Any:
@@ -295,9 +297,9 @@ def program_info(fd: Fd) -> ProgramInfo:
 
 
 def link_info(fd: Fd) -> LinkInfo:
-    """What the kernel says of an XDP link."""
+    """What the kernel says of a link of XDP or tc."""
     got = _info(fd, c.LinkInfo(), "link")
-    return LinkInfo(got.id, got.prog_id, got.xdp_ifindex)
+    return LinkInfo(got.id, got.prog_id, got.ifindex, got.type == TCX_LINK)
 
 
 def program_by_id(number: int) -> Fd:
@@ -341,9 +343,18 @@ def get(path: Path) -> Fd:
 
 def create_xdp_link(program: Fd, ifindex: int, flags: int) -> Fd:
     """Attach an XDP program to an interface of the current namespace, with XDP_FLAGS_*."""
+    return _create_link(program, ifindex, XDP, flags)
+
+
+def create_tc_link(program: Fd, ifindex: int) -> Fd:
+    """Attach a tc program to what an interface of the current namespace receives (kernel 6.6)."""
+    return _create_link(program, ifindex, TCX_INGRESS, 0)
+
+
+def _create_link(program: Fd, ifindex: int, kind: int, flags: int) -> Fd:
     options = _opts(c.LinkCreateOpts, flags=flags)
     with _messages() as said:
-        result = c.link_create(program.fileno(), ifindex, XDP, ct.byref(options))
+        result = c.link_create(program.fileno(), ifindex, kind, ct.byref(options))
     return Fd(_checked(result, f"attaching to interface {ifindex}", "".join(said)))
 
 

@@ -1,4 +1,4 @@
-"""XDP programs and where they are attached: pinned programs, pinned links, atomic switches.
+"""Programs and where they are attached: pinned programs, pinned links, atomic switches.
 
 A link keeps its interface's program running while nobody holds it but the pin; switching its
 program is one step in the kernel, so that a packet sees the old one or the new one, never none.
@@ -25,6 +25,7 @@ _INSTEAD = {
     AttachMode.OFFLOAD: (AttachMode.NATIVE, AttachMode.GENERIC),
     AttachMode.NATIVE: (AttachMode.GENERIC,),
     AttachMode.GENERIC: (),
+    AttachMode.TC: (),  # its programs are others
 }
 # What drivers say when they cannot run a program: no support at all, MTU or queues do not fit.
 _REFUSALS = (errno.EOPNOTSUPP, errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.ENOSPC)
@@ -78,7 +79,7 @@ class Links:
         for each in self._pinned(devices, names):
             if each.device is not None:
                 program = programs.get(each.info.program_id, f"#{each.info.program_id}")
-                mode, fallback = self._mode(each.name, each.device)
+                mode, fallback = self._mode(each, each.device)
                 found.append(Link(each.name, program, mode, fallback))
         return tuple(found)
 
@@ -119,7 +120,7 @@ class Links:
         with program:
             pinned = next(iter(self._pinned(devices, {wanted.interface})), None)
             if pinned is not None and pinned.device is not None:
-                mode, fallback = self._mode(wanted.interface, device)
+                mode, fallback = self._mode(pinned, device)
                 if mode is wanted.mode:
                     with self._open(wanted.interface) as link:
                         libbpf.update_link(link, program)
@@ -154,7 +155,7 @@ class Links:
         refused: dict[AttachMode, BpfError] = {}
         for mode in (wanted.mode, *_INSTEAD[wanted.mode]):
             try:
-                link = libbpf.create_xdp_link(program, device.ifindex, _FLAGS[mode])
+                link = _create(program, device.ifindex, mode)
             except BpfError as error:
                 if error.errno in (errno.EBUSY, errno.EEXIST):
                     raise OccupiedError(
@@ -184,10 +185,12 @@ class Links:
         self._pins.put(Pinned.LINK, wanted.interface, link)
         return fallback
 
-    def _mode(self, interface: str, device: NetDevice) -> tuple[AttachMode, str]:
+    def _mode(self, pinned: _Pinned, device: NetDevice) -> tuple[AttachMode, str]:
         """The mode that was wanted, and in which it runs instead, if the note is true."""
+        if pinned.info.is_tc:
+            return AttachMode.TC, ""
         mode = _ATTACHED.get(device.xdp_mode, AttachMode.GENERIC)
-        note = self._pins.read_note(Noted.LINK, interface)
+        note = self._pins.read_note(Noted.LINK, pinned.name)
         if note and note.keys() >= {"wanted", "fallback"} and note.get("mode") == mode:
             with suppress(ValueError):  # a mode that this release does not know
                 return AttachMode(note["wanted"]), note["fallback"]
@@ -204,10 +207,7 @@ class Links:
                 info = libbpf.link_info(link)
             device = devices.get(name)
             # A link follows its interface into another namespace; then it is not ours to count.
-            if device is not None and (device.ifindex, device.xdp_program) != (
-                info.ifindex,
-                info.program_id,
-            ):
+            if device is not None and not _runs(info, device):
                 device = None
             found.append(_Pinned(name, info, device))
         return found
@@ -217,6 +217,25 @@ class Links:
 
     def _program_id(self, name: str) -> int:
         return _program_id(self._pins, name)
+
+
+def _runs(link: LinkInfo, device: NetDevice) -> bool:
+    """Whether a link's program is on that device."""
+    there = link.is_tc or device.xdp_program == link.program_id
+    return there and device.ifindex == link.ifindex
+
+
+def _create(program: Fd, ifindex: int, mode: AttachMode) -> Fd:
+    if mode is not AttachMode.TC:
+        return libbpf.create_xdp_link(program, ifindex, _FLAGS[mode])
+    try:
+        return libbpf.create_tc_link(program, ifindex)
+    except BpfError as error:
+        if error.errno == errno.EINVAL:
+            raise HostError(
+                "attachMode tc needs kernel 6.6 or later; choose native or generic in the Host"
+            ) from error
+        raise
 
 
 def _program_id(pins: Pins, name: str) -> int:

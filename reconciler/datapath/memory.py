@@ -19,7 +19,7 @@ from reconciler.abi.merge import locate
 from reconciler.abi.shape import Shape
 from reconciler.abi.table import Table, join
 from reconciler.compile.facts import Device, Facts, NextHop, Seen
-from reconciler.compile.programs import TRANSIT
+from reconciler.compile.programs import is_transit
 from reconciler.compile.state import (
     HostName,
     HostState,
@@ -58,7 +58,9 @@ class Surroundings:
     next_hops: dict[IPv4Address, NextHop] = field(default_factory=dict)
     no_native: set[str] = field(default_factory=set)  # interfaces
     objects: dict[str, str] = field(
-        default_factory=lambda: {"access": "1", "drops": "1", "transit": "1"}
+        default_factory=lambda: dict.fromkeys(
+            ("access", "access_tc", "drops", "transit", "transit_tc"), "1"
+        )
     )
     unit: int = 1000  # the clock of the map health
     silent: set[IPv4Address] = field(default_factory=set)  # hosts that answer no probe
@@ -133,7 +135,7 @@ class MemoryDatapath:
         """See Datapath. Everything is at hand, so nothing is taken from `seen`."""
         around, live = self.around, self.read()
         wanted = {each.name for each in desired.interfaces}
-        uplinks = sorted(each.interface for each in desired.links if each.program == TRANSIT)
+        uplinks = sorted(each.interface for each in desired.links if is_transit(each.program))
         hosts = desired.tables["hosts"]
         others = hosts.keys["address"][(hosts.values["flags"] & HostFlag.SELF) == 0].tolist()
         hops = ((IPv4Address(each), around.next_hops.get(IPv4Address(each))) for each in others)

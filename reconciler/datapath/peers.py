@@ -32,7 +32,8 @@ class Peer:
     device: NetDevice
     addresses: tuple[str, ...]
     routes: tuple[Route, ...]
-    offloads: tuple[str, ...]  # those that are on, though the frames are redirected by XDP
+    offloads: tuple[str, ...]  # of checksums and segments: those that are on
+    bearable: tuple[str, ...]  # those that may be on where tc sends the frames on
     gro: bool
 
 
@@ -44,7 +45,7 @@ def look(name: str) -> Peer | None:
             return None
         addresses, routes = _addresses(route, device.ifindex), _routes(route, device.ifindex)
     with Features(name) as features:
-        return Peer(device, addresses, routes, features.harmful(), features.gro())
+        return Peer(device, addresses, routes, *features.offloads(), features.gro())
 
 
 def repair(wanted: Interface) -> None:
@@ -61,7 +62,8 @@ def as_wanted(wanted: Interface, found: Peer) -> Peer:
     """What `look` would find if nothing had to be repaired."""
     mac = bytes.fromhex(wanted.mac.replace(":", ""))
     device = replace(found.device, mac=mac, mtu=wanted.mtu, up=True)
-    return Peer(device, wanted.addresses, wanted.routes, (), gro=True)
+    offloads = found.bearable if wanted.offloads else ()
+    return Peer(device, wanted.addresses, wanted.routes, offloads, found.bearable, gro=True)
 
 
 def _repair(route: IPRoute, wanted: Interface, found: Peer) -> None:
@@ -74,7 +76,7 @@ def _repair(route: IPRoute, wanted: Interface, found: Peer) -> None:
     if not device.up:
         changes["state"] = "up"
     with Features(device.name) as features:
-        features.leave_nothing_to_a_card()
+        features.leave(found.bearable if wanted.offloads else ())
         _repair_addresses(route, wanted, found)
         if changes:
             route.link("set", index=device.ifindex, **changes)
@@ -168,6 +170,17 @@ class _Tool(IoctlEthtool):  # type: ignore[misc]  # pyroute2 has no types
         return self._names
 
 
+_BEARABLE = frozenset(
+    ["tx-checksum-ip-generic", "tx-udp-segmentation"]
+    + [f"tx-tcp{each}-segmentation" for each in ("", "6", "-ecn", "-mangleid")]
+)
+
+
+def _is_left_to_a_card(name: str) -> bool:
+    segments = name.endswith("-segmentation") and name != "tx-generic-segmentation"
+    return segments or name.startswith("tx-checksum-")
+
+
 class Features:
     """Offload features of an interface, by ethtool's ioctl in the current namespace."""
 
@@ -188,34 +201,27 @@ class Features:
     def __exit__(self, *_: object) -> None:
         self._tool.close()
 
-    def harmful(self) -> tuple[str, ...]:
-        """Transmit checksums and segmentation left to a card that is not there.
+    def offloads(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Transmit checksums and segmentation that are left to a card: what is on, what may be.
 
-        A frame that XDP redirects loses the note that its checksum is still to be made.
+        A frame that XDP redirects loses the note that its checksum is still to be made. One of tc
+        keeps it, but can be put into one tunnel only, and that must be ours.
         """
-        return tuple(
-            sorted(
-                name
-                for name, active, available, *_ in self._found
-                if active
-                and available
-                and (
-                    name.startswith("tx-checksum-")
-                    or (name.endswith("-segmentation") and name != "tx-generic-segmentation")
-                )
-            )
-        )
+        found = {name: active for name, active, available, *_ in self._found if available}
+        on = (name for name, active in found.items() if active and _is_left_to_a_card(name))
+        may_be = (name for name in found if name in _BEARABLE)
+        return tuple(sorted(on)), tuple(sorted(may_be))
 
     def gro(self) -> bool:
         """Generic receive offload; on a veth it makes the NAPI run that redirected frames need."""
         return bool(self._found["rx-gro"])
 
-    def leave_nothing_to_a_card(self) -> None:
-        """Turn the harmful off."""
-        harmful = self.harmful()
-        for name in harmful:
-            self._found[name] = False
-        if harmful:
+    def leave(self, wanted: tuple[str, ...]) -> None:
+        """Leave these to a card, and no others."""
+        on, _ = self.offloads()
+        for name in {*on, *wanted}:
+            self._found[name] = name in wanted
+        if on != wanted:
             self._tool.set_features(self._found)
 
     def enable_gro(self) -> None:

@@ -91,8 +91,7 @@ class Underlay:
                 _new_cable(route, cable, namespace, port, present)
             index, bridge = _required(route, cable.port), _required(route, segment.bridge)
             route.link("set", index=index, master=bridge, mtu=self.mtu, state="up")
-            # What XDP sends into a veth is lost unless the other end polls; GRO makes it do so.
-            _receive_offload(cable.port)
+            _suit_xdp(cable.port)
 
         def address(route: IPRoute) -> None:
             index = _required(route, cable.interface)
@@ -154,11 +153,16 @@ def _only_address(route: IPRoute, index: int, address: IPv4Address, length: int)
         route.addr("add", index=index, address=str(address), prefixlen=length)
 
 
-def _receive_offload(interface: str) -> None:
-    """Turn GRO on for an interface of the calling thread's namespace."""
+def _suit_xdp(interface: str) -> None:
+    """Make the router's end of a host's cable fit for XDP at the other.
+
+    What XDP sends into a veth is lost unless this end polls, which GRO makes it do. What it gets
+    must have its checksums, which the frames of a host of tc may not have yet.
+    """
     device = IoctlEthtool(interface)
     try:
         device.set_offload_flag("generic-receive-offload", 1)
+        device.set_offload_flag("tx-checksumming", 0)
     finally:
         device.sock.close()
 

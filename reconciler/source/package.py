@@ -21,7 +21,7 @@ def schemas() -> Mapping[str, Mapping[str, Any]]:
 
 
 def object_path(program: str) -> Path:
-    """The compiled object of `program`, "transit" or "access"; may not exist in a checkout."""
+    """The compiled object of `program`, such as "transit"; may not exist in a checkout."""
     return _folder("bpf") / f"{program}.bpf.o"
 
 

@@ -24,7 +24,7 @@ from reconciler.agent.heap import settle
 from reconciler.compile.bind import bind
 from reconciler.compile.facts import Device, Facts, NextHop
 from reconciler.compile.followed import follow_host
-from reconciler.compile.programs import TRANSIT
+from reconciler.compile.programs import is_transit
 from reconciler.compile.state import HostName, HostState
 from reconciler.datapath import libbpf, tables
 from reconciler.manifest.schema import compile_schemas
@@ -64,7 +64,7 @@ def start(git: str, host: str, cache: str = "") -> float:
 
 def made_up(state: HostState) -> Facts:
     """Facts of a host on which everything is there."""
-    uplinks = tuple(sorted(each.interface for each in state.links if each.program == TRANSIT))
+    uplinks = tuple(sorted(each.interface for each in state.links if is_transit(each.program)))
     names = [*uplinks, *(each.name for each in state.interfaces)]
     hosts = [IPv4Address(each) for each in state.tables["hosts"].keys["address"].tolist()]
     return Facts(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -106,12 +106,16 @@ class Side(World):
 
 
 class Ours(Pair):
-    """The overlay as it is: compiled from manifests, applied by the datapath."""
+    """The overlay as it is: compiled from manifests, applied by the datapath.
+
+    `modes`: by side, the attach modes of hosts that are not to be native.
+    """
 
     name = "ours"
 
-    def __init__(self) -> None:
+    def __init__(self, modes: Mapping[int, str] | None = None) -> None:
         super().__init__()
+        self.modes = modes or {}
         self.places = {side: Place() for side in SIDES}
         self.hosts: dict[int, Side] = {}
 
@@ -146,7 +150,8 @@ class Ours(Pair):
         network = {"vpc": "shop", "cidrs": ["10.0.1.0/24"]}
         documents.append(document("Network", "shop", "web", network))
         for each, place in self.places.items():
-            spec = {"underlay": f"172.31.0.{each}", "interface": UPLINK}
+            mode = self.modes.get(each, "native")
+            spec = {"underlay": f"172.31.0.{each}", "interface": UPLINK, "attachMode": mode}
             documents.append(document("Host", "", place.host, spec))
             spec = {
                 "network": "web",

@@ -7,10 +7,10 @@ import pytest
 from tests.bpf.harness import SELF, Bench, World
 
 
-@pytest.fixture(scope="session")
-def bench() -> Iterator[Bench]:
-    """Both programs, loaded."""
-    loaded = Bench()
+@pytest.fixture(scope="session", params=["xdp", "tc"])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """Both programs, loaded, as they are for XDP or for tc."""
+    loaded = Bench(hook=request.param)
     yield loaded
     loaded.close()
 

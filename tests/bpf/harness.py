@@ -7,6 +7,7 @@ the design and takes them away again; an `Outcome` is what a program did with a 
 from __future__ import annotations
 
 import ctypes as ct
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from reconciler.abi.generated import (
@@ -46,13 +48,17 @@ CAPACITY = {"endpoints": 16384, "paths": 16384, "networks": 4096, "bouncers": 10
 
 
 class Xdp(IntEnum):
-    """enum xdp_action of linux/bpf.h."""
+    """enum xdp_action of linux/bpf.h; verdicts of tc are translated."""
 
     ABORTED = 0
     DROP = 1
     PASS = 2
     TX = 3
     REDIRECT = 4
+
+
+# TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_REDIRECT of linux/pkt_cls.h
+_OF_TC = {2**32 - 1: Xdp.PASS, 2: Xdp.DROP, 7: Xdp.REDIRECT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +83,19 @@ def address(text: str) -> NDArray[np.uint8]:
 
 
 class Bench:
-    """Both programs and their maps, as on the host of the given underlay address."""
+    """Both programs and their maps, as on the host of the given underlay address; XDP's or tc's."""
 
-    def __init__(self, host: str = SELF, objects: Path = OBJECTS) -> None:
-        self.host = host
+    def __init__(self, host: str = SELF, objects: Path = OBJECTS, hook: str = "xdp") -> None:
+        self.host, self.hook = host, hook
+        suffix = "_tc" if hook == "tc" else ""
         self.maps: dict[str, libbpf.Fd] = {}
         self.programs: dict[str, libbpf.Fd] = {}
         self.cpus = libbpf.possible_cpus()
         for program in PROGRAMS:
-            with libbpf.Object.open(objects / f"{program}.bpf.o") as opened:
-                self._load(opened, program)
+            with libbpf.Object.open(objects / f"{program}{suffix}.bpf.o") as opened:
+                self._load(opened, program, f"{program}{suffix}")
 
-    def _load(self, opened: libbpf.Object, program: str) -> None:
+    def _load(self, opened: libbpf.Object, program: str, function: str) -> None:
         constants = np.zeros(1, CONSTANTS.dtype)
         constants["self"] = int(IPv4Address(self.host))
         constants["router_mac"] = np.frombuffer(mac(ROUTER), np.uint8)
@@ -106,7 +113,7 @@ class Bench:
         for name in opened.maps():
             if name in MAPS:
                 self.maps.setdefault(name, opened.map_fd(name))
-        self.programs[program] = opened.program_fd(program)
+        self.programs[program] = opened.program_fd(function)
 
     def written(self) -> None:
         """Say, as the control plane does, that rows were written."""
@@ -136,6 +143,13 @@ class Bench:
         counted: NDArray[np.uint64] = values["packets"].reshape(-1, self.cpus).sum(axis=1)
         return counted
 
+    def verdict(self, program: str, frame: bytes) -> tuple[Xdp, bytes]:
+        """What a program says of a frame, and the frame as it is afterwards."""
+        if self.hook == "tc":
+            return run_tc(self.programs[program], frame)
+        action, out, _ = libbpf.test_run(self.programs[program], frame)
+        return Xdp(action), out
+
     def run(self, program: str, frame: bytes, occupied: int = 0) -> Outcome:
         """Run a program once on a frame; exactly one reason must have been counted.
 
@@ -143,9 +157,11 @@ class Bench:
         """
         before = self.reasons()
         if occupied:
+            if self.hook == "tc":
+                pytest.skip("there is no metadata in front of an sk_buff")
             action, out = _run_occupied(self.programs[program], frame, occupied)
         else:
-            action, out, _ = libbpf.test_run(self.programs[program], frame)
+            action, out = self.verdict(program, frame)
         counted = self.reasons() - before
         assert counted.sum() == 1, f"{counted.sum()} reasons counted"
         return Outcome(Xdp(action), Reason(int(counted.argmax())), out)
@@ -170,6 +186,35 @@ def _run_occupied(program: libbpf.Fd, frame: bytes, occupied: int) -> tuple[int,
     if result:
         raise libbpf.BpfError("running a program on a frame", -result)
     return options.retval, out.raw[: options.data_size_out]
+
+
+def run_tc(
+    program: libbpf.Fd, frame: bytes, *, gso_size: int = 0, flags: int = 0
+) -> tuple[Xdp, bytes]:
+    """Like libbpf.test_run for a program of tc; `gso_size` as of a large segment."""
+    given = ct.create_string_buffer(frame, len(frame))
+    out = ct.create_string_buffer(len(frame) + 1024)
+    context = np.zeros(48, np.uint32)  # struct __sk_buff of linux/bpf.h
+    context[9] = INTERFACE  # ingress_ifindex
+    if gso_size:
+        context[41], context[44] = 2, gso_size  # gso_segs, gso_size
+    options = bindings.TestRunOpts(
+        sz=ct.sizeof(bindings.TestRunOpts),
+        data_in=ct.addressof(given),
+        data_size_in=len(frame),
+        data_out=ct.addressof(out),
+        data_size_out=len(out),
+        ctx_in=context.ctypes.data,
+        ctx_size_in=context.nbytes,
+        repeat=1,
+        flags=flags,
+    )
+    result = bindings.test_run(program.fileno(), ct.byref(options))
+    if result == -errno.EINVAL:
+        pytest.skip("this kernel makes no sk_buff of less than an IP header, nor of several pages")
+    if result:
+        raise libbpf.BpfError("running a program on a frame", -result)
+    return _OF_TC[options.retval], out.raw[: options.data_size_out]
 
 
 class World:

@@ -142,7 +142,7 @@ def test_flows_that_fill_the_memory_do_not_take_one_anothers_place(sender: World
         for i, hardware in enumerate(macs):
             frame = bytearray(bytes(packet(f"10.0.7.{i}")))
             frame[34:36] = port.to_bytes(2, "big")
-            _, out, _ = libbpf.test_run(sender.bench.programs["access"], bytes(frame))
+            _, out = sender.bench.verdict("access", bytes(frame))
             assert out[:6] == mac(hardware)
 
 

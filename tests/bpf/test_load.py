@@ -13,7 +13,7 @@ from tests.bpf.harness import CAPACITY, OBJECTS, PROGRAMS, Bench
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", [*PROGRAMS, *(f"{each}_tc" for each in PROGRAMS)])
 def test_every_program_passes_the_verifier(program: str) -> None:
     with libbpf.Object.open(OBJECTS / f"{program}.bpf.o") as opened:
         for name, capacity in CAPACITY.items():

@@ -4,7 +4,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from reconciler.compile.facts import Device, Facts, NextHop
-from reconciler.compile.programs import TRANSIT
+from reconciler.compile.programs import is_transit
 from reconciler.compile.state import HostState
 
 UPLINK_MAC = bytes.fromhex("02000000aa01")
@@ -12,7 +12,7 @@ UPLINK_MAC = bytes.fromhex("02000000aa01")
 
 def complete(state: HostState) -> Facts:
     """Every fact that the state waits for; interface k of the state has index 100 + k."""
-    (uplink,) = (link.interface for link in state.links if link.program == TRANSIT)
+    (uplink,) = (link.interface for link in state.links if is_transit(link.program))
     devices = {uplink: Device(2, UPLINK_MAC, 1500, True)}
     for number, end in enumerate(state.interfaces):
         devices[end.name] = Device(100 + number, bytes([2, 0, 0, 1, 0, number]), 1438, True)

@@ -177,7 +177,7 @@ WRONG: list[tuple[list[str | int], Any, str]] = [
     ),
     (["programs", 1, "name"], "access", "programs: has two of the same name"),
     (["links", 0, "program"], "other", "links: no program is called other"),
-    (["links", 0, "mode"], "fast", "links[0].mode: 'fast' is none of native, generic, offload"),
+    (["links", 0, "mode"], "fast", "links[0].mode: 'fast' is none of native, generic, offload, tc"),
     ([*INTERFACE, "kind"], "tun", "interfaces[0].kind: 'tun' is none of veth, tap, existing"),
     (
         [*INTERFACE, "name"],

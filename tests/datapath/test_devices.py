@@ -64,6 +64,25 @@ def test_the_inner_end_is_ready_for_frames_that_xdp_redirects(
     assert not features["tx-sctp-segmentation"]
 
 
+def test_what_tc_sends_on_may_be_left_to_a_card_and_tunnels_may_not(
+    place: Place, devices: Devices
+) -> None:
+    place.netns("web-1")
+    left = replace(wanted(place), offloads=True)
+    devices.ensure(left)
+    assert read(devices) == (left,)
+    features = place.features("web-1", "eth0")
+    assert features["tx-checksum-ip-generic"]
+    assert features["tx-tcp-segmentation"]
+    assert features["tx-udp-segmentation"]
+    assert not features["tx-udp_tnl-segmentation"]
+    assert not features["tx-sctp-segmentation"]
+    offload(place, "tso", "off")
+    assert read(devices) != (left,)
+    devices.ensure(left)
+    assert read(devices) == (left,)
+
+
 def test_the_inner_end_has_its_address_at_once(place: Place, devices: Devices) -> None:
     place.netns("web-1")
     devices.ensure(wanted(place))
@@ -172,6 +191,7 @@ def test_what_differs_is_seen_and_repaired(
         {"peer": "eth1"},
         {"vni": 8, "network": 100},
         {"endpoint": "shop/web-2"},
+        {"offloads": True},
     ],
     ids=",".join,
 )

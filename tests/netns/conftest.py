@@ -42,6 +42,7 @@ spec:
   bouncers: {{count: {bouncers}}}
 """
 
+MODES = ("native", "tc")
 NETWORKS = {"left": 1, "other": 2}
 
 
@@ -54,6 +55,15 @@ kind: Host
 metadata: {{name: {name}, labels: {{zone: {zone}}}}}
 spec: {{underlay: {underlay}, bounce: {flag}, divide: {flag}}}
 """
+
+
+def in_mode(files: Mapping[str, str], mode: str) -> dict[str, str]:
+    """The same manifests with another attach mode of all hosts that are managed."""
+    given = "spec: {underlay:"
+    return {
+        name: text.replace(given, f"spec: {{attachMode: {mode}, underlay:")
+        for name, text in files.items()
+    }
 
 
 def tenant(name: str, vni: int, bouncers: int = 2) -> str:

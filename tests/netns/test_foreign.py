@@ -13,7 +13,7 @@ import pytest
 from reconciler.lab import netns
 from reconciler.lab.transfer import transfer
 from reconciler.model.topology import Address
-from tests.netns.conftest import Cloud, endpoint, host, temporary_lab, tenant
+from tests.netns.conftest import MODES, Cloud, endpoint, host, in_mode, temporary_lab, tenant
 from tests.netns.ovs import Switch, endpoint_mtu
 
 VNI, MAC = 1001, "02:00:00:00:0f:01"
@@ -69,14 +69,16 @@ class Peer:
         return next(a for a in map(ip_address, ADDRESSES) if a.version == version)
 
 
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+@pytest.fixture(scope="module", params=MODES)
+def peer(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Peer]:
     """An Open vSwitch that sends everything to relay-b, a bouncer of the endpoint's network."""
     if shutil.which("ovs-vswitchd") is None:
         pytest.skip("needs Open vSwitch (packages/test.txt)")
     folder = tmp_path_factory.mktemp("ovs")
     with temporary_lab() as lab:
-        cloud = Cloud.of(lab, tmp_path_factory.mktemp("cloud"), FILES)
+        cloud = Cloud.of(lab, tmp_path_factory.mktemp("cloud"), in_mode(FILES, request.param))
         here = cloud.member("ovs")
         inside = here.netns.with_name(f"{lab.places.router.name}.appliance")
         switch = Switch(here.netns, folder)

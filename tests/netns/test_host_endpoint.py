@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from reconciler.lab.transfer import transfer
-from tests.netns.conftest import Cloud, endpoint, host, temporary_lab, tenant
+from tests.netns.conftest import MODES, Cloud, endpoint, host, in_mode, temporary_lab, tenant
 
 SELF = endpoint("red", "box", "left", 21, "alpha").rstrip() + "\n  attach: {host: true}\n"
 FILES = {
@@ -23,10 +23,12 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+@pytest.fixture(scope="module", params=MODES)
+def cloud(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cloud]:
     with temporary_lab() as lab:
-        yield Cloud.of(lab, tmp_path_factory.mktemp("host"), FILES)
+        yield Cloud.of(lab, tmp_path_factory.mktemp("host"), in_mode(FILES, request.param))
 
 
 @pytest.mark.parametrize("version", [4, 6])
