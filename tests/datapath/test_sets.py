@@ -438,7 +438,7 @@ def test_a_map_whose_layout_nobody_knows_is_filled_from_what_is_wanted(world: Ke
         world.place.pins.put(Pinned.MAP, "hosts", fd)
     world.restart()
     plan = world.plan(desired)
-    assert not plan.diff.tables["hosts"].counts.delete
+    assert not plan.diff.tables["hosts"].deletes.size
     settle(world, desired)
     assert world.converged(desired)
 
