@@ -84,8 +84,9 @@ static __always_inline int decide_arrival(const struct flow_key *flow, const str
 	struct endpoint_key source = {.vni = key_vni(flow), .address = source_of(&flow->addresses)};
 	struct host sender = *previous;
 
-	/* What was returned is this host's own. */
-	if (!(key_type(flow) & OPTION_RETURNED) && (!key_is_relayed(flow) || !find_host(key_sender(flow), &sender)))
+	/* What was returned is this host's own; what was tried again may come from another than its sender's. */
+	if (!(key_type(flow) & OPTION_RETURNED) &&
+	    (key_is_relayed(flow) ? !find_host(key_sender(flow), &sender) : !(key_type(flow) & OPTION_RETRIED)))
 		path_learn(&source, key_sender(flow), sender.slot);
 	if (row->flags & ENDPOINT_LOCAL)
 		decide_delivery(made, row);
@@ -167,6 +168,9 @@ static __always_inline int decide_relaying(const struct flow_key *flow, const st
 			return decide_resending(flow, journey, row, made);
 		flags |= OPTION_RETRIED;
 		journey->stage = STAGE_BOUNCER;
+	} else if (row && row->flags & ENDPOINT_LEAVING && journey->stage == STAGE_HOST && !(flags & OPTION_RETRIED)) {
+		flags |= OPTION_RETRIED; /* it moved, and this host knows where: after it, nobody else is asked */
+		journey->stage = STAGE_NETWORK;
 	}
 	error = proceed(journey, row, &hop);
 	if (!error) {

@@ -72,7 +72,7 @@ class Aim:
             if period <= 0:
                 return cls(wanted, good, Target.of(wanted.state), last)
             gone = withdrawn(good.state, wanted.state)
-            kept = keep(good.kept, gone, wanted.state, now, period, wanted.overview)
+            kept = keep(good.kept, gone, wanted.state, now, period, wanted.overview, wanted.moved)
             return cls(wanted, good, Target.of(wanted.state, kept, gone.rows), last)
         kept = still(good.kept, now, period)
         target = last if kept is good.kept else Target.of(good.state, kept)

@@ -43,6 +43,7 @@ class Wanted:
     names: Inventory | None
     missing: str = ""
     overview: Overview | None = None  # of the commit; without endpoints
+    moved: HostState | None = None  # where endpoints are now that the host had the commit before
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,9 @@ class RepositorySource:
         if followed.missing:
             # The guards judge it: a commit that forgets a host must not empty it unasked.
             names = {**names, "Host": names.get("Host", frozenset()) - {self._host}}
-        return Wanted(commit, followed.state, names, followed.missing, followed.overview)
+        return Wanted(
+            commit, followed.state, names, followed.missing, followed.overview, followed.moved
+        )
 
     def _check(self, phases: Phases) -> None:
         """Compile the whole commit, and let that win over what was worked out from changes."""

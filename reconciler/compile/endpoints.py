@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconciler.abi.generated import MAPS, EndpointFlag
-from reconciler.abi.table import Table, join, zeros
+from reconciler.abi.table import Table, join, raw, zeros
 from reconciler.compile.origins import Numbering
 from reconciler.compile.overview import Overview
 from reconciler.model.mac import ROUTER_MAC
@@ -34,6 +34,16 @@ def endpoints(overview: Overview, host: int) -> Table:
         join(SPEC.value, [addresses.values, gateways.values]),
         np.concatenate([addresses.origins, gateways.origins]),
     )
+
+
+def moved(overview: Overview, rows: Table, host: int) -> Table:
+    """Of the addresses of `rows`, endpoints of that host once, those that others have now: as a
+    bouncer knows them."""
+    where = overview.address_host
+    here = np.isin(overview.vni[overview.address_network], np.unique(rows.keys["vni"]))
+    found = _addresses(overview, np.flatnonzero(here & (where != host) & overview.managed[where]))
+    found = found.take(np.isin(raw(found.keys), raw(rows.keys)))
+    return Table.make(SPEC, found.keys, found.values, found.origins)
 
 
 def _addresses(overview: Overview, chosen: NDArray[np.intp]) -> Table:

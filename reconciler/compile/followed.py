@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from reconciler.abi.generated import EndpointFlag
+from reconciler.abi.merge import diff_tables
+from reconciler.compile.endpoints import moved
 from reconciler.compile.host import UnknownHostError, host_index, state_of
+from reconciler.compile.origins import Numbering, settle
 from reconciler.compile.overview import Overview
 from reconciler.compile.state import HostName, HostState
 from reconciler.compile.update import update
@@ -18,13 +24,15 @@ from reconciler.model.topology import Topology
 @dataclass(frozen=True, slots=True, eq=False)
 class Followed:
     """`overview` has the commit's hosts, VPCs and networks, and no endpoints. `state` is empty
-    where `missing` says why the commit has nothing for the host."""
+    where `missing` says why the commit has nothing for the host. `moved` has rows of the endpoints
+    that it had and others have, where the commit before is known."""
 
     memory: Memory
     number: int  # of the host
     overview: Overview
     state: HostState
     missing: str = ""
+    moved: HostState | None = None
 
 
 def follow_host(step: Step, host: HostName, before: Followed | None = None) -> Followed:
@@ -32,21 +40,46 @@ def follow_host(step: Step, host: HostName, before: Followed | None = None) -> F
     assert step.memory is not None
     if step.delta is None or before is None:
         assert step.topology is not None
-        return _compiled(step.memory, step.topology, host)
+        return _compiled(step.memory, step.topology, host, before)
     if before.missing:
         return replace(before, memory=step.memory)
     old, new = before.overview.among(step.delta.old), before.overview.among(step.delta.new)
-    return replace(before, memory=step.memory, state=update(before.state, old, new, before.number))
+    state = update(before.state, old, new, before.number)
+    rows = moved_since(before.state, state, new, before.number)
+    return replace(before, memory=step.memory, state=state, moved=rows)
 
 
-def _compiled(memory: Memory, topology: Topology, host: HostName) -> Followed:
+def _compiled(
+    memory: Memory, topology: Topology, host: HostName, before: Followed | None
+) -> Followed:
     overview = Overview.of(topology)
     bare = overview.among(_without_endpoints(topology))
     try:
         number = host_index(topology, host)
     except UnknownHostError as error:
         return Followed(memory, -1, bare, HostState.empty(host), str(error))
-    return Followed(memory, number, bare, state_of(overview, number))
+    state = state_of(overview, number)
+    rows = None if before is None else moved_since(before.state, state, overview, number)
+    return Followed(memory, number, bare, state, moved=rows)
+
+
+def moved_since(old: HostState, new: HostState, overview: Overview, host: int) -> HostState | None:
+    """Rows of endpoints that the host had and others have now; None for none.
+
+    They lead packets there as long as bouncers hold the commit before. `overview` has at least the
+    endpoints that differ.
+    """
+    gone = diff_tables(new.tables["endpoints"], old.tables["endpoints"])
+    if gone is None:
+        return None
+    rows = gone.live.take(np.union1d(gone.deletes, gone.replaced))
+    rows = rows.take(rows.values["flags"] & EndpointFlag.LOCAL != 0)
+    found = moved(overview, rows, host) if len(rows) else rows
+    if not len(found):
+        return None
+    tables, origins = settle(Numbering(overview.topology), {"endpoints": found})
+    made = HostState.empty(old.host).with_tables(tables)
+    return replace(made, origins=origins, vpcs=old.vpcs)
 
 
 def _without_endpoints(topology: Topology) -> Topology:

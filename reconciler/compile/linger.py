@@ -92,16 +92,20 @@ def keep(
     now: float,
     period: float,
     overview: Overview | None = None,
+    moved: HostState | None = None,
 ) -> tuple[Kept, ...]:
     """What is kept beside `new` from now on, oldest first: of what was, and what it takes away.
 
     With the commit's `overview`, sets that this host has no part in any more learn whom to ask for
-    what is newer than they are.
+    what is newer than they are. `moved` leads to endpoints that it had.
     """
     if period <= 0:
         return ()
     before = [_with(each, _apt(each.rows, new)) for each in still(kept, now, period)]
-    more = (Kept(gone.sets, now + period), Kept(gone.rows, now + PERIODS * period))
+    late = now + PERIODS * period
+    more = [Kept(gone.sets, now + period), Kept(gone.rows, late)]
+    if moved is not None:
+        more.append(Kept(_apt(moved, new), late))
     found = tuple(each for each in (*before, *more) if len(each))
     if overview is not None:
         found = tuple(_with(each, _refreshed(each.rows, new, overview)) for each in found)

@@ -12,7 +12,8 @@ from itertools import pairwise
 
 from reconciler.compile.bind import bind
 from reconciler.compile.facts import Device, Facts, NextHop
-from reconciler.compile.host import compile_all
+from reconciler.compile.followed import moved_since
+from reconciler.compile.host import compile_all, host_index
 from reconciler.compile.linger import PERIODS, Kept, keep, lingering, still, withdrawn
 from reconciler.compile.overview import Overview
 from reconciler.compile.state import HostName, HostState
@@ -87,7 +88,10 @@ class Commits:
             return states[0]
         kept: tuple[Kept, ...] = ()
         for (old, new), overview in zip(pairwise(states), self._overviews, strict=True):
-            kept = keep(kept, withdrawn(old, new), new, 0.0, PERIOD, overview)
+            moved = None
+            if new.programs:
+                moved = moved_since(old, new, overview, host_index(overview.topology, host))
+            kept = keep(kept, withdrawn(old, new), new, 0.0, PERIOD, overview, moved)
         spent = (0.0, PERIOD, PERIODS * PERIOD)[phase - 1]
         return lingering(states[-1], still(kept, spent, PERIOD))
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.compile.followed import Followed, follow_host, moved_since
 from reconciler.compile.host import compile_all
 from reconciler.compile.overview import Overview
 from reconciler.compile.state import HostName, HostState
@@ -84,6 +85,35 @@ def test_most_commits_of_these_histories_are_followed_by_their_change() -> None:
     assert by_change > 20
     assert anew > 5
     assert invalid > 5
+
+
+def test_endpoints_that_moved_are_found_from_the_change_as_from_the_whole() -> None:
+    """Where they are now, for the host that had them; of several histories some move."""
+    moves = 0
+    for seed in range(40):
+        before: dict[HostName, Followed] = {}
+        for each in History(seed).snapshots(8):
+            memory = next(iter(before.values())).memory if before else None
+            step = follow(each, VALIDATORS, memory)
+            whole = read_commit(full(each), schemas()).topology
+            if step.memory is None or whole is None:
+                continue
+            now: dict[HostName, Followed] = {}
+            for number, host in enumerate(whole.hosts):
+                name = HostName(host.name)
+                if not host.managed or (step.topology is None and name not in before):
+                    continue
+                now[name] = follow_host(step, name, before.get(name))
+                if name in before and not before[name].missing:
+                    old, new = before[name].state, now[name].state
+                    expected = moved_since(old, new, Overview.of(whole), number)
+                    found = now[name].moved
+                    assert (found is None) == (expected is None)
+                    if found is not None and expected is not None:
+                        moves += 1
+                        assert exact(found) == exact(expected)
+            before = now
+    assert moves > 5
 
 
 @pytest.mark.slow
