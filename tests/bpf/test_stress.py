@@ -100,8 +100,8 @@ class Rig:
 
 @contextmanager
 def repeated(work: Callable[[], None], processor: int) -> Iterator[None]:
-    """Another thread does it, over and over, on another processor."""
-    stop = threading.Event()
+    """Another thread does it, over and over, on another processor; once before anything else."""
+    begun, stop = threading.Event(), threading.Event()
     rounds = 0
 
     def go() -> None:
@@ -110,10 +110,12 @@ def repeated(work: Callable[[], None], processor: int) -> Iterator[None]:
             while not stop.is_set():
                 work()
                 rounds += 1
+                begun.set()
 
     thread = threading.Thread(target=go)
     thread.start()
     try:
+        assert begun.wait(60)
         yield
     finally:
         stop.set()
