@@ -20,7 +20,7 @@ from reconciler.abi.merge import diff_tables, locate
 from reconciler.abi.table import Rows, Table, raw, zeros
 from reconciler.compile.networks import VNI_BITS
 from reconciler.compile.overview import Overview
-from reconciler.compile.programs import TRANSIT
+from reconciler.compile.programs import is_transit
 from reconciler.compile.sets import members_of
 from reconciler.compile.state import HostState
 
@@ -80,7 +80,7 @@ def withdrawn(old: HostState, new: HostState) -> Withdrawn:
                 sets[name] = found.live.take(found.replaced)
     made = _only(old, rows)
     if relays:
-        links = tuple(each for each in old.links if each.program == TRANSIT)
+        links = tuple(each for each in old.links if is_transit(each.program))
         made = replace(made, programs=old.programs, links=links)
     return Withdrawn(_apt(made, new), _apt(_only(old, sets), new))
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -228,12 +229,14 @@ def test_a_host_that_goes_is_believed_for_a_while_and_stays_in_its_sets() -> Non
     assert members(found)[0] == h0
 
 
-def test_a_host_that_the_commit_forgets_relays_for_a_while() -> None:
-    old, new = state(*one(0)), HostState.empty(HERE)
+@pytest.mark.parametrize(("mode", "program"), [("native", "transit"), ("tc", "transit_tc")])
+def test_a_host_that_the_commit_forgets_relays_for_a_while(mode: str, program: str) -> None:
+    _, *others = one(0)
+    old, new = state(host(0, attachMode=mode), *others), HostState.empty(HERE)
     kept = keep((), withdrawn(old, new), new, NOW, PERIOD)
     found = lingering(new, kept)
     assert found.programs == old.programs
-    assert [each.program for each in found.links] == ["transit"]
+    assert [each.program for each in found.links] == [program]
     assert holds(found, old.tables["hosts"])
     assert not bind(found, complete(found)).waiting
     assert lingering(new, still(kept, NOW + 2 * PERIOD, PERIOD)) is new
