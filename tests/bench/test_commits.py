@@ -143,13 +143,13 @@ def test_cold_start(report: Report, tmp_path: Path) -> None:
 def test_growth(report: Report, tmp_path: Path) -> None:
     """Of what is not a change: a whole compile, diff and apply of everything, memory, plan files.
 
-    On one host: a tenth of the endpoints of ten hosts.
+    On one host of a hundred, which has its share of the endpoints and bounces for others.
     """
     grown: dict[str, dict[int, float]] = {}
     bare = run_alone("memory", "")
     for count in SIZES:
         git = tmp_path / str(count)
-        generate.repository(git, Size(count, hosts=10))
+        generate.repository(git, Size(count, hosts=100))
         for what, value in measured(git).items():
             grown.setdefault(what, {})[count] = value
         memory = run_alone("memory", git, HOST) - bare

@@ -260,8 +260,8 @@ SHOWN = ("from an endpoint, direct path", "from an endpoint, switched here", "bo
 def test_what_each_feature_costs(report: Report, pinned: None, tmp_path: Path) -> None:
     whole = Bench()
     restorer = Restorer(tmp_path, 1)
-    for feature, without in FEATURES.items():
-        part = Bench(objects=compiled_without(without, tmp_path / without.file))
+    for number, (feature, without) in enumerate(FEATURES.items()):
+        part = Bench(objects=compiled_without(without, tmp_path / str(number)))
         for name in SHOWN:
             costs = [measured(filled(each), ROLES[name], restorer).net for each in (whole, part)]
             title = f"packet {name}, with against without: {feature}"
