@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 from typing import Any
@@ -40,7 +41,7 @@ UNLIMITED = Limits(percent=100)
 PASSES = 5
 
 
-class World:
+class World(ABC):
     """A host of a small cluster, with its uplink; `datapath` is what is tested."""
 
     datapath: Datapath
@@ -49,33 +50,33 @@ class World:
         self.place = place
         self.host = HostName(place.host)
 
+    @abstractmethod
     def restart(self) -> None:
         """A new process: whatever the datapath kept in memory is gone."""
-        raise NotImplementedError
 
+    @abstractmethod
     def add_netns(self, short: str) -> None:
         """A network namespace appears."""
-        raise NotImplementedError
 
+    @abstractmethod
     def add_device(self, name: str, *, native: bool = True) -> None:
         """Somebody else's interface appears; XDP in native mode may be more than it can do."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remove_device(self, name: str) -> None:
         """Somebody deletes an interface."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, name: str, keys: Rows, values: Rows) -> None:
         """Somebody else writes a map."""
-        raise NotImplementedError
 
+    @abstractmethod
     def delete(self, name: str, keys: Rows) -> None:
         """Somebody else deletes rows."""
-        raise NotImplementedError
 
+    @abstractmethod
     def count(self, slot: int, traffic: EndpointTraffic) -> None:
         """The data plane counts packets of an endpoint."""
-        raise NotImplementedError
 
     def wanted(
         self,
