@@ -248,6 +248,7 @@ def test_the_largest_packet_fits_on_every_path_and_one_byte_more_on_none(
     assert (got.action, got.reason) == (Xdp.DROP, Reason.DROP_TOO_BIG)
 
 
+@pytest.mark.xdp("there is no metadata in front of an sk_buff")
 def test_a_frame_without_room_for_outer_headers_is_dropped(sender: World) -> None:
     sender.bouncers(BLUE, WEB, B)
     try:

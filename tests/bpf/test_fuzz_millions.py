@@ -39,6 +39,7 @@ from tests.bpf.harness import (
     on_processor,
 )
 
+pytestmark = pytest.mark.xdp("fuzz.bpf.c calls them; test_fuzz.py gives frames to those of tc")
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 CHUNK = 250_000  # frames a system call
 STATE = struct.Struct("<4Q2I64Q")
@@ -155,8 +156,6 @@ def said(findings: libbpf.Fd, number: int) -> str:
 
 @pytest.fixture
 def fuzzer(world: World, tmp_path: Path) -> Fuzzer:
-    if world.bench.hook == "tc":
-        pytest.skip("a program of XDP calls them; test_fuzz.py gives frames to those of tc")
     return Fuzzer(world, tmp_path)
 
 

@@ -24,6 +24,7 @@ from tests.bpf.built import altered, built
 from tests.bpf.frames import BLUE, ME, MY_MAC, OTHER, WEB, B, datagram, tunnel
 from tests.bpf.harness import INTERFACE, SELF, Bench, World, Xdp, address, clock, on_processor
 
+pytestmark = pytest.mark.xdp("stress.bpf.c calls them; those of tc read rows in the same way")
 ROWS, VERSIONS = 32, 256
 CHUNK = 200_000  # frames a system call
 HEADER = 160  # bytes of a frame that are given anew each time
@@ -221,8 +222,6 @@ def stress(rig: Rig, name: str, chunks: int) -> Seen:
 
 @pytest.fixture
 def rig(world: World, tmp_path: Path) -> Iterator[Rig]:
-    if world.bench.hook == "tc":
-        pytest.skip("a program of XDP calls them; those of tc read rows by the same functions")
     made = Rig(world, tmp_path)
     yield made
     made.no_next_hop()
