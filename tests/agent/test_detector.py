@@ -216,5 +216,5 @@ def test_a_host_is_probed_while_a_path_to_it_is_in_use() -> None:
 def test_hosts_that_answer_are_probed_three_times_a_second() -> None:
     simulation = Simulation(200)
     simulation.run(10)
-    assert simulation.sent == pytest.approx(200 * 10 / 0.3, rel=0.05)
+    assert simulation.sent == pytest.approx(200 * 10 / 0.33, rel=0.05)
     assert simulation.steps <= 75
