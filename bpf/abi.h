@@ -270,6 +270,7 @@ enum kernel_drop {
 	KERNEL_QUEUE, /* redirected, and not taken by the interface; error 0: its queue is full */
 	KERNEL_TRANSMIT, /* likewise, of frames sent back out of their own interface */
 	KERNEL_EXCEPTION, /* a verdict that cannot be carried out; error is the XDP action */
+	KERNEL_FREED, /* redirected by tc, and dropped on its way; error is the kernel's enum skb_drop_reason */
 };
 
 struct drop_key {

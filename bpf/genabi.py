@@ -63,7 +63,7 @@ def render(readers: list[Reader]) -> str:
         prefix = name.split("_")[0].upper() + "_"
         title = "".join(word.title() for word in name.split("_"))
         members = enums[name]
-        if not all(member.startswith(prefix) for member in members):
+        if "___" in name or not all(member.startswith(prefix) for member in members):
             continue  # the kernel's own
         lines = [f"    {m.removeprefix(prefix)} = {v}" for m, v in members.items()]
         parts.append(

@@ -44,6 +44,7 @@ class KernelDrop(IntEnum):
     QUEUE = 1
     TRANSMIT = 2
     EXCEPTION = 3
+    FREED = 4
 
 
 class Limit(IntEnum):
@@ -395,4 +396,4 @@ CONSTANTS = Record(
 )
 
 # Names this layout in serialised host states.
-ABI = "ab975ea6fa96bae5"
+ABI = "ee177bceaacb03fb"

@@ -14,7 +14,7 @@ from reconciler.model.topology import Host
 
 TRANSIT, ACCESS = "transit", "access"
 TC = "_tc"  # ends the names of the same programs, compiled for tc
-DROPS = "drops"  # not of XDP: it counts at tracepoints what the kernel drops after a verdict
+DROPS = "drops"  # forwards nothing: it counts at tracepoints what the kernel drops after a verdict
 PATH_SECONDS = 30  # as long as a neighbour entry is trusted without use (RFC 4861, 10)
 
 
@@ -24,8 +24,9 @@ def programs(host: Host) -> tuple[Program, ...]:
     constants["self"] = int(host.underlay)
     constants["router_mac"] = np.frombuffer(ROUTER_MAC, np.uint8)
     constants["path_seconds"] = PATH_SECONDS
-    found = [Program(name, constants.tobytes()) for name in _names(host)]
-    return tuple(sorted([*found, Program(DROPS, b"")]))
+    access, transit, drops = _names(host)
+    found = [Program(name, constants.tobytes()) for name in (access, transit)]
+    return tuple(sorted([*found, Program(drops, b"")]))
 
 
 def is_transit(program: str) -> bool:
@@ -38,10 +39,15 @@ def is_access(program: str) -> bool:
     return program.removesuffix(TC) == ACCESS
 
 
-def _names(host: Host) -> tuple[str, str]:
-    """Access, transit."""
+def is_drops(program: str) -> bool:
+    """Whether it is the one at tracepoints."""
+    return program.removesuffix(TC) == DROPS
+
+
+def _names(host: Host) -> tuple[str, str, str]:
+    """Access, transit, drops."""
     suffix = TC if host.attach_mode == AttachMode.TC else ""
-    return ACCESS + suffix, TRANSIT + suffix
+    return ACCESS + suffix, TRANSIT + suffix, DROPS + suffix
 
 
 def links(host: Host, interfaces: Iterable[Interface]) -> tuple[Link, ...]:
@@ -51,6 +57,6 @@ def links(host: Host, interfaces: Iterable[Interface]) -> tuple[Link, ...]:
     """
     mode = AttachMode(host.attach_mode)
     inner = AttachMode.NATIVE if mode is AttachMode.OFFLOAD else mode
-    access, transit = _names(host)
+    access, transit, _ = _names(host)
     found = [Link(each.name, access, inner) for each in interfaces]
     return tuple(sorted([Link(host.interface, transit, mode), *found]))

@@ -109,6 +109,14 @@ class BtfInfo(ct.Structure):
     _fields_ = (("data", ct.c_uint64), ("size", ct.c_uint32), ("id", ct.c_uint32))
 
 
+class BtfType(ct.Structure):
+    _fields_ = (("name_off", ct.c_uint32), ("info", ct.c_uint32), ("size", ct.c_uint32))
+
+
+class BtfEnum(ct.Structure):
+    _fields_ = (("name_off", ct.c_uint32), ("value", ct.c_int32))
+
+
 class ProgramInfo(ct.Structure):
     _fields_ = (
         ("type", ct.c_uint32),
@@ -185,6 +193,11 @@ program_by_id = _function("bpf_prog_get_fd_by_id", _int, _u32)
 map_by_id = _function("bpf_map_get_fd_by_id", _int, _u32)
 btf_by_id = _function("bpf_btf_get_fd_by_id", _int, _u32)
 test_run = _function("bpf_prog_test_run_opts", _int, _int, _at)
+btf_of_kernel = _function("btf__load_vmlinux_btf", _at)
+btf_free = _function("btf__free", None, _at)
+btf_find = _function("btf__find_by_name_kind", _int, _at, _text, _u32)
+btf_type = _function("btf__type_by_id", ct.POINTER(BtfType), _at, _u32)
+btf_name = _function("btf__name_by_offset", _text, _at, _u32)
 cpus = _function("libbpf_num_possible_cpus", _int)
 strerror = _function("libbpf_strerror", _int, _int, _at, ct.c_size_t)
 set_print = _function("libbpf_set_print", _at, _at)

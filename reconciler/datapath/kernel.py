@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from reconciler.abi.generated import MAPS, HostFlag, Reason
 from reconciler.abi.shape import Shape
 from reconciler.compile.facts import Device, Facts, NextHop, Seen
-from reconciler.compile.programs import DROPS, TRANSIT, is_transit
+from reconciler.compile.programs import DROPS, TRANSIT, is_drops, is_transit
 from reconciler.compile.state import OWNED_MAPS, HostName, HostState, Interface, Link, Program
 from reconciler.datapath import maps as kernel_maps
 from reconciler.datapath import room, slots, tables
@@ -30,6 +30,7 @@ from reconciler.datapath.apply import (
 )
 from reconciler.datapath.devices import Devices
 from reconciler.datapath.drops import lost
+from reconciler.datapath.enums import kernel_enum
 from reconciler.datapath.errors import HostError, TransientError
 from reconciler.datapath.hops import Before, next_hops
 from reconciler.datapath.links import Links
@@ -86,6 +87,7 @@ class KernelDatapath:
         self._sets = Sets(
             self._pins, self._links, self._objects, self._layouts, self._config.capacities
         )
+        self._drop_reasons: Mapping[int, str] = {}
         self._tables = LiveTables()
         self._hops = Before()
 
@@ -225,7 +227,7 @@ class KernelDatapath:
     def remove(self) -> None:
         """See Datapath."""
         self._links.remove_all()
-        self._tracepoints.remove()
+        self._tracepoints.remove_all()
         self._devices.remove_all()
         self._pins.remove_all()
         self._tables.clear()
@@ -243,7 +245,13 @@ class KernelDatapath:
         if spec is None:
             return ()
         rows = tables.scan(maps["drops"].fd, spec, spec.capacity)
-        return lost(*rows, {each.ifindex: name for name, each in found.items()}, owners)
+        names = {each.ifindex: name for name, each in found.items()}
+        return lost(*rows, names, owners, self._freed)
+
+    def _freed(self) -> Mapping[int, str]:
+        """The kernel's names of why it frees an sk_buff, read once."""
+        self._drop_reasons = self._drop_reasons or kernel_enum("skb_drop_reason")
+        return self._drop_reasons
 
     @contextmanager
     def _maps(self) -> Iterator[Maps]:
@@ -285,7 +293,9 @@ class KernelDatapath:
             wanted.pop(change.item.name if isinstance(change.item, Program) else "", None)
             if isinstance(change.new, Program):
                 wanted[change.new.name] = change.new
-        counting = wanted.pop(DROPS, None)
+        counting = next((each for name, each in wanted.items() if is_drops(name)), None)
+        if counting is not None:
+            del wanted[counting.name]
         elfs = [self._objects.elf(TRANSIT), self._objects.elf(DROPS)]
         beside, maps = self._sets.begin(live, elfs, lambda name: self._tables.last(name, live))
         for name in maps.keys() & live.keys():
@@ -298,7 +308,8 @@ class KernelDatapath:
         def count_drops() -> None:
             if counting is not None:
                 fds = kernel_maps.descriptors(maps)
-                notes[DROPS] = self._tracepoints.put(counting, self._objects.elf(DROPS), fds)
+                elf = self._objects.elf(counting.name)
+                notes[counting.name] = self._tracepoints.put(counting, elf, fds)
 
         def take_effect(item: Item) -> str:
             if not outcome and not done:

@@ -59,7 +59,7 @@ class Surroundings:
     no_native: set[str] = field(default_factory=set)  # interfaces
     objects: dict[str, str] = field(
         default_factory=lambda: dict.fromkeys(
-            ("access", "access_tc", "drops", "transit", "transit_tc"), "1"
+            ("access", "access_tc", "drops", "drops_tc", "transit", "transit_tc"), "1"
         )
     )
     unit: int = 1000  # the clock of the map health

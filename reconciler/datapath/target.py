@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from reconciler.abi.shape import Shape
 from reconciler.abi.table import Table
-from reconciler.compile.programs import DROPS
+from reconciler.compile.programs import is_drops
 from reconciler.compile.state import Interface, Link, Program
 from reconciler.datapath import rtnetlink as rt
 from reconciler.datapath import tables
@@ -64,8 +64,8 @@ class KernelTarget:
 
     def drop(self, item: Item) -> None:
         """See Target."""
-        if isinstance(item, Program) and item.name == DROPS:
-            self._tracepoints.remove()
+        if isinstance(item, Program) and is_drops(item.name):
+            self._tracepoints.remove(item.name)
         elif isinstance(item, Program):
             self._links.remove_program(item.name)
         elif isinstance(item, Link):

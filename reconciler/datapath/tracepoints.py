@@ -1,4 +1,7 @@
-"""The program `drops`: counts at the kernel's tracepoints what is dropped after an XDP verdict.
+"""The program `drops`: counts at the kernel's tracepoints what is dropped after a verdict.
+
+A host has one of two, as its other programs are XDP's or tc's: frames that tc redirects are heard
+of where the kernel frees them, which is for every frame that anybody loses.
 
 Its links are pinned like those of interfaces, so it counts while nobody of ours runs. A kernel that
 lacks a tracepoint, or refuses it to us, is no failure: the host goes on without, and says so.
@@ -9,13 +12,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from reconciler.compile.programs import DROPS
+from reconciler.compile.programs import DROPS, TC
 from reconciler.compile.state import Program
 from reconciler.datapath import libbpf
 from reconciler.datapath.libbpf import BpfError, Fd, Object
 from reconciler.datapath.pins import Noted, Pinned, Pins
 
+_PROGRAMS = (DROPS, DROPS + TC)
 _RODATA, _NETNS = ".rodata", struct.Struct("<I")
 
 
@@ -27,20 +32,24 @@ class Tracepoints:
 
     def programs(self) -> tuple[Program, ...]:
         """The live program, if there is one; without digest unless it is as it was loaded, here."""
-        note, pinned = self._pins.read_note(Noted.PROGRAM, DROPS), self._links()
-        if note is None:
+        notes, pinned = self._notes(), self._links()
+        if not notes:
             return (Program(DROPS, b""),) if pinned else ()
-        known = note.keys() >= {"digest", "netns", "links", "refused"}
-        if known and (note["netns"], note["links"]) == (_netns(), pinned):
-            return (Program(DROPS, b"", note["digest"], _fallback(note["refused"])),)
-        return (Program(DROPS, b""),)
+        found = []
+        for name, note in notes.items():
+            known = note.keys() >= {"digest", "netns", "links", "refused"}
+            if known and (note["netns"], note["links"]) == (_netns(), pinned):
+                found.append(Program(name, b"", note["digest"], _fallback(note["refused"])))
+            else:
+                found.append(Program(name, b""))
+        return tuple(found)
 
     def put(self, program: Program, elf: bytes, maps: Mapping[str, Fd]) -> str:
         """Load it and attach it, in place of what is attached; what it cannot count, or ''.
 
         For a moment both count: a frame that is lost then is counted twice.
         """
-        loaded, refused = _load(elf, maps)
+        loaded, refused = _load(program.name, elf, maps)
         attached: dict[str, Fd] = {}
         for name, fd in loaded.items():
             try:
@@ -52,14 +61,25 @@ class Tracepoints:
         for name in set(self._pins.names(Pinned.TRACEPOINT)) - attached.keys():
             self._pins.remove(Pinned.TRACEPOINT, name)
         note = {"digest": program.digest, "netns": _netns(), "links": self._links()}
-        self._pins.note(Noted.PROGRAM, DROPS, {**note, "refused": refused})
+        self._pins.note(Noted.PROGRAM, program.name, {**note, "refused": refused})
         return _fallback(refused)
 
-    def remove(self) -> None:
-        """Detach; what is gone is gone."""
+    def remove(self, program: str) -> None:
+        """Detach it, unless another has taken its place; what is gone is gone."""
+        self._pins.forget(Noted.PROGRAM, program)
+        if not self._notes():
+            self.remove_all()
+
+    def remove_all(self) -> None:
+        """Detach whatever is attached."""
         for name in self._pins.names(Pinned.TRACEPOINT):
             self._pins.remove(Pinned.TRACEPOINT, name)
-        self._pins.forget(Noted.PROGRAM, DROPS)
+        for program in _PROGRAMS:
+            self._pins.forget(Noted.PROGRAM, program)
+
+    def _notes(self) -> dict[str, dict[str, Any]]:
+        read = ((name, self._pins.read_note(Noted.PROGRAM, name)) for name in _PROGRAMS)
+        return {name: dict(note) for name, note in read if note is not None}
 
     def _links(self) -> dict[str, int]:
         """The kernel's ids of the pinned links, by tracepoint."""
@@ -70,26 +90,28 @@ class Tracepoints:
         return found
 
 
-def _load(elf: bytes, maps: Mapping[str, Fd]) -> tuple[dict[str, Fd], dict[str, str]]:
+def _load(program: str, elf: bytes, maps: Mapping[str, Fd]) -> tuple[dict[str, Fd], dict[str, str]]:
     """The programs by tracepoint; and why there are not all, also by tracepoint."""
-    with Object(elf, DROPS) as opened:
+    with Object(elf, program) as opened:
         names = opened.programs()
     try:
-        return _load_some(elf, maps, names), {}
+        return _load_some(program, elf, maps, names), {}
     except BpfError:
         pass
     loaded: dict[str, Fd] = {}
     refused: dict[str, str] = {}
     for name in names:  # a tracepoint that this kernel lacks keeps its own program out only
         try:
-            loaded |= _load_some(elf, maps, (name,))
+            loaded |= _load_some(program, elf, maps, (name,))
         except BpfError as error:
             refused[name] = error.reason
     return loaded, refused
 
 
-def _load_some(elf: bytes, maps: Mapping[str, Fd], names: tuple[str, ...]) -> dict[str, Fd]:
-    with Object(elf, DROPS) as opened:
+def _load_some(
+    program: str, elf: bytes, maps: Mapping[str, Fd], names: tuple[str, ...]
+) -> dict[str, Fd]:
+    with Object(elf, program) as opened:
         for name in opened.programs():
             opened.set_autoload(name, name in names)
         for name in opened.maps():

@@ -111,8 +111,12 @@ def test_a_row_that_leads_to_no_interface_loses_its_frames(pair: Pair) -> None:
 
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compiled_verdicts(tmp_path_factory.mktemp("bpf"))
+
+
+def compiled_verdicts(folder: Path) -> Path:
     """The compiled tests/datapath/verdicts.bpf.c."""
-    target = tmp_path_factory.mktemp("bpf") / "verdicts.bpf.o"
+    target = folder / "verdicts.bpf.o"
     include = f"-I/usr/include/{platform.machine()}-linux-gnu"
     flags = ["-O2", "-g", "-target", "bpf", include, "-c"]
     source = Path(__file__).with_name("verdicts.bpf.c")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Verdicts that the project's programs never give, and a way to give those frames again and again. */
 #include <linux/bpf.h>
+#include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 
 struct {
@@ -11,6 +12,7 @@ struct {
 } target SEC(".maps");
 
 const volatile __u8 macs[12];
+__u64 dropped; /* by drop() and shoot() */
 
 SEC("xdp.frags")
 int none(struct xdp_md *ctx)
@@ -22,6 +24,20 @@ SEC("xdp.frags")
 int reflect(struct xdp_md *ctx)
 {
 	return XDP_TX;
+}
+
+SEC("xdp.frags")
+int drop(struct xdp_md *ctx)
+{
+	__sync_fetch_and_add(&dropped, 1);
+	return XDP_DROP;
+}
+
+SEC("tc")
+int shoot(struct __sk_buff *skb)
+{
+	__sync_fetch_and_add(&dropped, 1);
+	return TC_ACT_SHOT;
 }
 
 /* A live frame comes back as the run before left it: with its own MACs again it goes to the target. */
