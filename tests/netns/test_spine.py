@@ -1,5 +1,8 @@
-"""The spine without agent or lab: a git commit, two hosts on one cable, a ping from end to end."""
+"""The spine without agent or lab: a git commit, two hosts on one cable, a ping from end to end,
+and one that the kernel drops.
+"""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from reconciler.compile.bind import bind
 from reconciler.compile.host import compile_all
 from reconciler.compile.state import HostName, HostState
 from reconciler.datapath.kernel import KernelConfig, KernelDatapath
+from reconciler.datapath.protocol import Lost
 from reconciler.model.commit import read_commit
 from reconciler.plan.plan import make_plan
 from reconciler.source.git import GitSource, Repository
@@ -126,6 +130,13 @@ class Host:
             assert not bound.waiting
             return bound.state, self.datapath.read()
 
+    def lost(self) -> list[Lost]:
+        """What the kernel dropped after a verdict."""
+        with entered(self.netns):
+            traffic = self.datapath.traffic()
+        assert not traffic.uncounted
+        return list(traffic.lost)
+
     def remove(self) -> None:
         with entered(self.netns):
             self.datapath.remove()
@@ -156,6 +167,13 @@ def test_two_hosts_of_one_commit_carry_a_ping(place: Place, tmp_path: Path) -> N
             shown = command("nsenter", f"--net={netns}", "--", *ping)
             assert shown.count("bytes from") == 3
         assert [host.round() for host in hosts] == [0, 0]
+        assert hosts[1].lost() == []
+        (end,) = hosts[1].wanted.interfaces
+        place.ip("right", "link", "set", end.name, "down")
+        netns = NETNS / place.name("one")
+        ping = ("nsenter", f"--net={netns}", "--", "ping", "-c3", "-i0.05", "-W1", "10.1.0.12")
+        assert subprocess.run(ping, stdout=subprocess.DEVNULL, check=False).returncode == 1
+        assert hosts[1].lost() == [Lost(end.name, "shop/two", "redirect_enetdown", 3)]
     finally:
         for host in hosts:
             host.remove()

@@ -16,7 +16,7 @@ SPINE = (
 
 
 @pytest.mark.timeout(900)
-def test_programs_load_and_a_ping_passes_on_debian_12s_own_kernel(tmp_path: Path) -> None:
+def test_programs_load_forward_and_count_on_debian_12s_own_kernel(tmp_path: Path) -> None:
     lacking = missing_tools()
     if lacking:
         pytest.skip(f"needs {', '.join(lacking)}")
