@@ -3,19 +3,29 @@
 from collections.abc import Iterator
 
 import pytest
+from scapy.layers.inet import ICMP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6ExtHdrDestOpt
+from scapy.layers.l2 import Ether
+from scapy.packet import Packet, Raw
 
-from reconciler.abi.generated import Reason, Stage
+from reconciler.abi.generated import OptionFlag, Reason, Stage, Wire
 from tests.bpf.frames import (
     BLUE,
+    GATEWAY,
+    GATEWAY6,
     ME,
     ME6,
     MY_MAC,
     PEER,
     PEER6,
     PEER_MAC,
+    WEB,
     B,
     C,
     D,
+    assert_right,
+    ip,
+    opened,
     ping,
     tunnel,
 )
@@ -83,3 +93,101 @@ def test_frames_that_were_merged_on_the_way_are_dropped(host: World, me: str, pe
     action, _ = run_tc(program, bytes(frame) + second, gso_size=size)
     counted = host.bench.reasons() - before
     assert (action, counted[Reason.DROP_MALFORMED]) == (Xdp.DROP, 1)
+
+
+# Large segments that do not fit: what is cut into packets is as large as those
+
+
+MTU = 1500 - Wire.OVERHEAD
+WHOLE = 2500  # bytes of an IP packet, and more than any MTU here
+TRANSPORTS = {
+    "TCP": TCP(sport=1000, dport=80, flags="A"),
+    "TCP with options": TCP(sport=1000, dport=80, flags="A", options=[("Timestamp", (1, 2))]),
+    "UDP": UDP(sport=1000, dport=53),
+}
+TRANSPORT = pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS.keys())
+
+
+def large(me: str, peer: str, *headers: Packet) -> tuple[Packet, int]:
+    """An endpoint's frame around a packet of WHOLE bytes, and how many of them are headers."""
+    packet = ip(me, peer)
+    for each in headers:
+        packet /= each
+    size = len(packet)
+    payload = Raw((bytes(range(256)) * 10)[: WHOLE - size])
+    return Ether(src=MY_MAC, dst=ROUTER) / packet / payload, size
+
+
+def outcome(host: World, program: str, frame: Packet, segment: int) -> tuple[Reason, bytes]:
+    """What becomes of a large segment, of which each packet has `segment` bytes of payload."""
+    before = host.bench.reasons()
+    loaded = host.bench.programs[program]
+    _, out = run_tc(loaded, bytes(frame), gso_size=segment)
+    counted = host.bench.reasons() - before
+    assert counted.sum() == 1
+    return Reason(int(counted.argmax())), out
+
+
+@pytest.fixture
+def sender(host: World) -> World:
+    """An endpoint's host, which asks a bouncer for everybody."""
+    host.interface(BLUE, WEB).bouncers(BLUE, WEB, B).router(BLUE, WEB, GATEWAY, GATEWAY6)
+    for own in (ME, ME6):
+        host.local(BLUE, own, MY_MAC, network=WEB)
+    return host
+
+
+@PAIRS
+@TRANSPORT
+def test_a_segment_is_not_too_big_if_its_packets_fit(
+    sender: World, me: str, peer: str, transport: Packet
+) -> None:
+    """A test run's segment is of no type, so that the kernel puts no headers around it: it refuses,
+    once the packets were found to fit. tests/netns/test_tc.py sends real ones.
+    """
+    frame, headers = large(me, peer, transport)
+    reason, _ = outcome(sender, "access", frame, MTU - headers)
+    assert reason in (Reason.SENT_BOUNCER, Reason.DROP_HELPER)
+
+
+@PAIRS
+@TRANSPORT
+def test_of_a_segment_whose_packets_do_not_fit_its_sender_hears_what_would(
+    sender: World, me: str, peer: str, transport: Packet
+) -> None:
+    frame, headers = large(me, peer, transport)
+    reason, out = outcome(sender, "access", frame, MTU - headers + 1)
+    assert reason == Reason.ANSWERED_TOO_BIG
+    answer = Ether(out)
+    assert_right(answer)
+    heard = answer.payload
+    assert (answer.dst, heard.src, heard.dst) == (MY_MAC, GATEWAY6 if ":" in me else GATEWAY, me)
+    assert (heard[ICMPv6PacketTooBig].mtu if ":" in me else heard[ICMP].nexthopmtu) == MTU
+    quote = bytes(heard)[48 if ":" in me else 28 :]
+    assert quote == bytes(frame.payload)[: len(quote)]
+
+
+def test_a_segment_behind_extension_headers_counts_whole(sender: World) -> None:
+    frame, _ = large(ME6, PEER6, IPv6ExtHdrDestOpt(), TRANSPORTS["TCP"])
+    assert outcome(sender, "access", frame, 500)[0] == Reason.ANSWERED_TOO_BIG
+
+
+@PAIRS
+@TRANSPORT
+def test_a_relays_narrower_way_counts_for_the_packets_of_a_segment(
+    host: World, me: str, peer: str, transport: Packet
+) -> None:
+    host.uplink(1, ifindex=INTERFACE + 1, mtu=1400).host(D, uplink=1).remote(BLUE, peer, D)
+    inner, headers = large(me, peer, transport)
+    frame = tunnel(inner, Stage.BOUNCER, source=B, sender=C)
+    fits = 1400 - Wire.OVERHEAD
+    assert outcome(host, "transit", frame, fits - headers)[0] == Reason.BOUNCED
+    reason, out = outcome(host, "transit", frame, fits - headers + 1)
+    assert reason == Reason.RETURNED_TOO_BIG
+    back = opened(out)
+    assert (back.outer.dst, back.identity, back.flags) == (
+        C,
+        fits,
+        OptionFlag.CRITICAL | OptionFlag.TOO_BIG,
+    )
+    assert bytes(back.inner) == bytes(inner)
