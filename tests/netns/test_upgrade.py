@@ -8,10 +8,11 @@ from ipaddress import IPv4Address
 import pytest
 
 from reconciler.abi.spec import MapSpec
+from reconciler.compile.programs import is_access
 from reconciler.datapath import tables
 from reconciler.datapath.maps import Layouts, OpenMap
 from reconciler.datapath.pins import Noted, Pinned, Pins
-from tests.netns.conftest import FILES, Cloud, temporary_lab
+from tests.netns.conftest import FILES, MODES, Cloud, in_mode, temporary_lab
 from tests.netns.release import ROOT, Release
 from tests.netns.stream import Stream
 
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.timeout(600)
 
 ENDS = ("red.l1", "red.l2")  # on alpha and bravo, which only know each other's hosts by paths
 HOSTS = ("alpha", "bravo")
+NATIVE = pytest.mark.parametrize("running", ["native"], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +37,11 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Release]:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """A lab of its own, since its agents are replaced."""
-    files = {name: FILES[name] for name in ("hosts.yaml", "red.yaml")}
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cloud]:
+    """A lab of its own, since its agents are replaced; of the attach mode that a test names."""
+    files = in_mode({name: FILES[name] for name in ("hosts.yaml", "red.yaml")}, request.param)
     with temporary_lab() as lab:
         yield Cloud.of(lab, tmp_path_factory.mktemp("upgrade"), files)
 
@@ -69,6 +73,10 @@ def learned(cloud: Cloud, host: str) -> dict[str, str]:
     keys, values = tables.scan(found.fd, found.spec, found.info.capacity)
     addresses = [str(IPv4Address(key.tobytes()[-4:])) for key in keys["address"]]
     return dict(zip(addresses, [str(IPv4Address(int(h))) for h in values["host"]], strict=True))
+
+
+def pinned_programs(cloud: Cloud, host: str) -> list[str]:
+    return list(Pins(cloud.lab.places.bpffs, host).names(Pinned.PROGRAM))
 
 
 def sent(cloud: Cloud) -> dict[str, int]:
@@ -151,6 +159,7 @@ def cycle(
             stream.stop()
 
 
+@NATIVE
 def test_a_release_with_other_layouts_takes_over_and_gives_back_without_losing_a_packet(
     running: Cloud, releases: Mapping[str, Release]
 ) -> None:
@@ -187,6 +196,7 @@ def test_a_release_with_other_layouts_takes_over_and_gives_back_without_losing_a
     cycle(running, there, back)
 
 
+@NATIVE
 def test_maps_four_times_as_large_and_back_lose_no_packet(
     running: Cloud, releases: Mapping[str, Release]
 ) -> None:
@@ -213,12 +223,15 @@ def test_maps_four_times_as_large_and_back_lose_no_packet(
     cycle(running, there, back)
 
 
+@pytest.mark.parametrize("running", MODES, indirect=True)
 def test_a_constant_that_is_used_for_the_first_time_loses_no_packet(
     running: Cloud, releases: Mapping[str, Release]
 ) -> None:
+    (access,) = (each for each in pinned_programs(running, "alpha") if is_access(each))
+
     def constants(host: str) -> str:
         pins = Pins(running.lab.places.bpffs, host)
-        return str((pins.read_note(Noted.PROGRAM, "access") or {})["constants"])
+        return str((pins.read_note(Noted.PROGRAM, access) or {})["constants"])
 
     first = {host: constants(host) for host in HOSTS}
 
