@@ -1,10 +1,15 @@
 """What the kernel drops after a verdict of tc is counted as XDP's is, each loss provoked here."""
 
+import fcntl
 import os
+import re
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scapy.layers.inet import IP, UDP
@@ -19,18 +24,22 @@ from reconciler.datapath.kernel import KernelDatapath
 from reconciler.datapath.pins import Pinned
 from reconciler.datapath.protocol import Lost, Traffic
 from reconciler.model.mac import ROUTER_MAC
+from reconciler.source.package import object_path
 from tests.datapath.place import NETNS, Place, command, entered
-from tests.datapath.test_drops import TRACEPOINTS, compiled_verdicts
+from tests.datapath.test_drops import TRACEPOINTS, compiled_verdicts, wait_until
 from tests.datapath.worlds import KernelWorld
 
 QUEUE = 256  # VETH_RING_SIZE of drivers/net/veth.c
+BACKLOG = 1000  # net.core.netdev_max_backlog, if nobody changed it
+SO_SNDBUFFORCE = 32  # linux/socket.h
 DRIVER = 4  # XDP_FLAGS_DRV_MODE
 
 
 class Pair:
     """A host of tc with two endpoints; the first one sends to the second."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, attach: dict[str, dict[str, Any]] | None = None) -> None:
+        self.attach = attach
         self.world = KernelWorld(place)
         for name in ("web-11", "web-12"):
             self.world.add_netns(name)
@@ -41,7 +50,7 @@ class Pair:
 
     def wanted(self, mode: str) -> HostState:
         """The same with programs of a mode."""
-        return self.world.wanted(["web-11", "web-12"], attachMode=mode)
+        return self.world.wanted(["web-11", "web-12"], attach=self.attach, attachMode=mode)
 
     def interface(self, number: int) -> Interface:
         """The host's side of an endpoint."""
@@ -58,6 +67,10 @@ class Pair:
         """A command in the second endpoint's namespace."""
         command("nsenter", f"--net={self.netns(12)}", "--", *words)
 
+    def in_sysfs(self, line: str) -> None:
+        """The same, of a shell, with its own sysfs: one shows the namespace of who mounted it."""
+        self.inside("unshare", "--mount", "sh", "-ec", f"mount -t sysfs none /sys; {line}")
+
     def send(
         self, frames: int, size: int = 64, source: str = "10.0.1.11", target: str = "10.0.1.12"
     ) -> None:
@@ -65,6 +78,7 @@ class Pair:
         frame = bytes(head / IP(src=source, dst=target) / UDP(sport=1, dport=9) / bytes(size))
         with entered(self.netns(11)), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
             wire.bind((self.interface(11).peer, 0))
+            wire.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 24)  # or it waits for queues
             for _ in range(frames):
                 wire.send(frame)
 
@@ -138,9 +152,7 @@ def test_other_losses_have_the_kernels_own_names(pair: Pair) -> None:
 @contextmanager
 def idle_poller(pair: Pair) -> Iterator[None]:
     """The second endpoint's end is polled by a thread that has its turn after everybody's."""
-    threaded = f"/sys/class/net/{pair.peer}/threaded"
-    own = f"mount -t sysfs none /sys && echo 1 > {threaded}"  # sysfs shows the mounter's namespace
-    pair.inside("unshare", "--mount", "sh", "-c", own)
+    pair.in_sysfs(f"echo 1 > /sys/class/net/{pair.peer}/threaded")
     allowed = os.sched_getaffinity(0)
     one = {min(allowed)}
     (poller,) = poll_threads(pair.peer)
@@ -164,6 +176,33 @@ def poll_threads(interface: str) -> list[int]:
     return found
 
 
+def test_frames_for_which_a_processors_backlog_has_no_room_are_counted(
+    pair: Pair, verdicts: Path
+) -> None:
+    """As it is without more: what an endpoint is given is queued by processor. Here by another
+    one, which takes its time.
+    """
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) == 1:
+        pytest.skip("needs two processors")
+    with libbpf.Object.open(verdicts) as opened:
+        opened.load()
+        program = opened.program_fd("dawdle")
+    with entered(pair.netns(12)):
+        link = libbpf.create_tc_link(program, socket.if_nametoindex(pair.peer))
+    pair.in_sysfs(f"echo {1 << allowed[1]:x} > /sys/class/net/{pair.peer}/queues/rx-0/rps_cpus")
+    os.sched_setaffinity(0, allowed[:1])
+    try:
+        with program, link:
+            pair.send(4 * BACKLOG)
+    finally:
+        os.sched_setaffinity(0, allowed)
+    lost = pair.lost()
+    print(lost)
+    assert list(lost) == [(pair.name, "queue_full")]
+    assert 0 < lost[pair.name, "queue_full"] < 4 * BACKLOG
+
+
 def test_frames_for_which_an_endpoints_queue_has_no_room_are_counted(pair: Pair) -> None:
     """Without segmentation offloads of the host's side the other end is polled, and has a queue."""
     netns = NETNS / pair.world.place.name("host")
@@ -174,7 +213,26 @@ def test_frames_for_which_an_endpoints_queue_has_no_room_are_counted(pair: Pair)
     lost = pair.lost()
     print(lost)
     assert list(lost) == [(pair.name, "queue_full")]
-    assert 0 < lost[pair.name, "queue_full"] <= sent - QUEUE
+    assert 0 < lost[pair.name, "queue_full"] < sent
+
+
+def test_a_guest_that_is_not_there_or_does_not_listen_loses_its_frames(place: Place) -> None:
+    pair = Pair(place, {"web-12": {"tap": {"name": "tap-12"}}})
+    pair.send(3)
+    assert pair.lost() == {("tap-12", "redirect_enolink"): 3}
+    tap = os.open("/dev/net/tun", os.O_RDWR)
+    try:
+        request = struct.pack("16sH22x", b"tap-12", 0x1002)  # IFF_TAP, IFF_NO_PI
+        fcntl.ioctl(tap, 0x400454CA, request)  # TUNSETIFF
+        pair.ip("link", "set", "tap-12", "up")
+        wait_until(lambda: "LOWER_UP" in place.ip("host", "link", "show", "tap-12"))
+        sent = 4 * int(re.search(r"qlen (\d+)", place.ip("host", "link", "show", "tap-12"))[1])
+        pair.send(sent)
+        lost = pair.lost()
+    finally:
+        os.close(tap)
+    print(lost)
+    assert lost.keys() == {("tap-12", "redirect_enolink"), ("tap-12", "queue_full")}
 
 
 @pytest.mark.parametrize("where", ["endpoint", "uplink"])
@@ -218,6 +276,25 @@ def test_each_mode_hears_its_own_tracepoints(pair: Pair) -> None:
     pair.ip("link", "set", pair.name, "down")
     pair.send(1)
     assert pair.lost() == {(pair.name, "redirect_enetdown"): 1}
+
+
+def test_a_kernel_without_the_tracepoint_forwards_all_the_same_and_says_so_once(
+    pair: Pair, tmp_path: Path
+) -> None:
+    elf, other, world = object_path("drops_tc").read_bytes(), tmp_path / "drops_tc", pair.world
+    other.write_bytes(elf.replace(b"tp_btf/kfree_skb", b"tp_btf/kfree_odd"))
+    paths = {"drops_tc": other}
+    world.config = replace(
+        world.config, object_path=lambda name: paths.get(name, object_path(name))
+    )
+    world.restart()
+    (report,) = world.settle(pair.desired)
+    (note,) = report.notes
+    assert note.startswith("program drops_tc is not attached to all tracepoints: kfree_odd: ")
+    assert world.converged(pair.desired)
+    pair.send(5)
+    assert pair.traffic().reasons["delivered"].packets >= 5
+    assert "kfree_odd" in pair.traffic().uncounted
 
 
 def test_removing_the_host_detaches_everything(pair: Pair) -> None:

@@ -40,6 +40,18 @@ int shoot(struct __sk_buff *skb)
 	return TC_ACT_SHOT;
 }
 
+/* As busy as an endpoint's kernel may be: some 20 us for each frame. */
+SEC("tc")
+int dawdle(struct __sk_buff *skb)
+{
+	__u64 begin = bpf_ktime_get_ns();
+
+	for (int i = 0; i < 2000; i++)
+		if (bpf_ktime_get_ns() - begin > 20000)
+			break;
+	return TC_ACT_SHOT;
+}
+
 /* A live frame comes back as the run before left it: with its own MACs again it goes to the target. */
 SEC("xdp.frags")
 int again(struct xdp_md *ctx)
