@@ -1,14 +1,16 @@
 """Packets of every size, through real stacks: path MTU discovery, fragments, jumbo frames."""
 
+import errno
 import fcntl
 import os
 import re
 import select
+import socket
 import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,11 @@ from tests.netns.conftest import MODES, Cloud, endpoint, host, in_mode, temporar
 
 MTU = 1500 - Wire.OVERHEAD
 HEADERS = {4: 28, 6: 48}  # of a ping: IP and ICMP
+UDP_SEGMENT = 103  # linux/udp.h
+OF_UDP = {  # and how a socket is asked for its path's MTU: IP_MTU, IPV6_MTU
+    4: (socket.AF_INET, socket.IPPROTO_IP, 14),
+    6: (socket.AF_INET6, socket.IPPROTO_IPV6, 24),
+}
 GATEWAYS = {4: "10.0.1.1", 6: "2001:db8:1::1"}
 GUEST_MAC = "02:00:00:00:00:aa"
 VERSIONS = pytest.mark.parametrize("version", [4, 6])
@@ -113,6 +120,35 @@ def test_tcp_between_ends_that_both_expect_too_much_carries_every_byte(
         done = transfer(one.netns, other.netns, other.address(version), 4 << 20)
         assert not done.error
     assert cloud.reasons("alpha")["answered_too_big"] > before
+
+
+@VERSIONS
+@ELSEWHERE
+def test_a_large_segment_passes_if_each_of_its_packets_does(
+    cloud: Cloud, version: int, target: str
+) -> None:
+    """Else its sender hears what would. Datagrams, since TCP's are as large as both ends allow."""
+    forget(cloud, "red.big")
+    family, level, asked = OF_UDP[version]
+    one, other = cloud.member("red.big"), cloud.member(target)
+    fits, where = MTU - HEADERS[version], (str(other.address(version)), 7001)
+    with ExitStack() as opened:
+        sender, receiver = (
+            opened.enter_context(inside(each.netns, lambda: socket.socket(family, 2)))
+            for each in (one, other)
+        )
+        receiver.settimeout(5)
+        receiver.bind(where)
+        sender.connect(where)
+        sender.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, fits + 1)
+        sender.send(bytes(4 * (fits + 1)))
+        limit = time.monotonic() + 5
+        while sender.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != errno.EMSGSIZE:
+            assert time.monotonic() < limit
+        assert sender.getsockopt(level, asked) == MTU
+        sender.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, fits)
+        sender.send(bytes(4 * fits))
+        assert [len(receiver.recv(9000)) for _ in range(4)] == [fits] * 4
 
 
 @VERSIONS
