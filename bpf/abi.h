@@ -106,9 +106,14 @@ enum endpoint_flag {
 	ENDPOINT_LEAVING = 1 << 3, /* of an earlier commit, kept for a while: holds until its host refuses */
 };
 
+/* In the key of a row of endpoints, above the VNI's 24 bits. */
+enum vni_mark {
+	VNI_FORMER = 1 << 24, /* where the endpoint was until it moved: asked if its new host is of no use */
+};
+
 /* endpoints: one map for local and remote rows. The address is that of the overlay. */
 struct endpoint_key {
-	__u32 vni;
+	__u32 vni; /* and enum vni_mark */
 	address_t address;
 };
 
@@ -294,6 +299,7 @@ struct constants {
 	enum reason reasons[0];
 	enum option_flag option_flags[0];
 	enum endpoint_flag endpoint_flags[0];
+	enum vni_mark vni_marks[0];
 	enum host_flag host_flags[0];
 	enum liveness livenesses[0];
 	enum generation generations[0];

@@ -35,6 +35,8 @@ struct room {
 	struct host_set set;
 	struct endpoint source;
 	struct endpoint destination;
+	struct endpoint_key former_key;
+	struct endpoint former;
 	struct journey journey;
 	struct notice notice;
 };

@@ -26,8 +26,9 @@ static __always_inline __u32 rank(__u16 flow, ipv4_t host)
 }
 
 /*
- * The best of a set, other than this host and the one to avoid, into `hop`: 1, or 0 if there is none. A dead one is the
- * best only where all are dead, a new one only where no old one lives. Verified once, by itself.
+ * The best of a set, other than this host and the one to avoid, into `hop`, whose stage is given: 1, or 0 if there is
+ * none. A dead one is the best only where all are dead, a new one only where no old one lives. Of bouncers like these the
+ * one that refused the endpoint is the best: it must hold another commit than this host. Verified once, by itself.
  */
 __attribute__((noinline)) int choose(const struct host_set *set, const struct journey *journey, struct hop *hop)
 {
@@ -43,7 +44,9 @@ __attribute__((noinline)) int choose(const struct host_set *set, const struct jo
 		if (i >= set->count || host == constants.self || (host == journey->avoid && !journey->not_its_host))
 			continue;
 		alive = is_alive(set->host_slot[i]);
-		score = rank(journey->flow, host) >> 2 | (i < set->settled) << 30 | alive << 31 | 1;
+		score = rank(journey->flow, host) >> 3 | (i < set->settled) << 30 | alive << 31 | 1;
+		if (host == journey->avoid && hop->stage != STAGE_DIVIDER)
+			score |= 1 << 29;
 		if (score > best) {
 			best = score;
 			hop->host = host;
@@ -85,6 +88,28 @@ static __always_inline bool known_host(const struct endpoint *row, const struct 
 	hop->stage = STAGE_HOST;
 	hop->alive = is_alive(hop->slot);
 	return hop->host != constants.self && hop->host != journey->avoid;
+}
+
+/*
+ * Where the endpoint was until it moved, into `hop`: 1, or 0 if nothing is known of it. That host has the endpoint as long
+ * as it is a commit behind, as the new one is then. Verified once, by itself, with what it reads not on the stack.
+ */
+__attribute__((noinline)) int former_host(const struct journey *journey, struct hop *hop)
+{
+	struct room *room = room_here();
+
+	if (!room || !journey || !hop)
+		return 0;
+	room->former_key = journey->key;
+	room->former_key.vni |= VNI_FORMER;
+	if (read_endpoint(&room->former_key, &room->former) || room->former.host == constants.self ||
+	    room->former.host == journey->avoid)
+		return 0;
+	hop->host = room->former.host;
+	hop->slot = room->former.host_slot;
+	hop->stage = STAGE_HOST;
+	hop->alive = is_alive(hop->slot);
+	return 1;
 }
 
 /*
@@ -165,14 +190,22 @@ static __always_inline int reason_relayed(__u8 stage)
 }
 
 /*
- * To whoever may know more, since `direct` (no host: none), which leads straight to the destination's host, is dead. It
- * is taken all the same where nobody is left who is alive: the agent may be wrong, and better there than nowhere.
+ * To where the destination was before it moved, or to whoever may know more, since `direct` (no host: none), which leads
+ * straight to the destination's host, is dead. It is taken all the same where nobody is left who is alive: the agent may
+ * be wrong, and better there than nowhere.
  */
-static __always_inline int detour(const struct journey *journey, const struct endpoint *row, const struct hop *direct,
+static __always_inline int detour(const struct journey *journey, const struct endpoint *row, struct hop *direct,
 				  struct hop *hop)
 {
-	int error = route(journey, row, hop);
+	int error;
 
+	if (row && journey->stage < STAGE_HOST && former_host(journey, hop)) {
+		if (hop->alive)
+			return 0;
+		if (!direct->host)
+			*direct = *hop;
+	}
+	error = route(journey, row, hop);
 	if (!direct->host || error == -REASON_DROP_TORN || (!error && hop->alive))
 		return error;
 	*hop = *direct;

@@ -129,6 +129,12 @@ class Stage(IntEnum):
     ALIVE = 6
 
 
+class VniMark(IntEnum):
+    """enum vni_mark of bpf/abi.h."""
+
+    FORMER = 16777216
+
+
 class Wire(IntEnum):
     """enum wire of bpf/abi.h."""
 
@@ -396,4 +402,4 @@ CONSTANTS = Record(
 )
 
 # Names this layout in serialised host states.
-ABI = "ee177bceaacb03fb"
+ABI = "756a0e8ac85ba3ae"

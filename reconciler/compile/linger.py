@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from reconciler.abi.generated import EndpointFlag, HostFlag, Limit
-from reconciler.abi.merge import diff_tables, locate
+from reconciler.abi.generated import EndpointFlag, HostFlag, Limit, VniMark
+from reconciler.abi.merge import TableDiff, diff_tables, locate
 from reconciler.abi.table import Rows, Table, raw, zeros
 from reconciler.compile.networks import VNI_BITS
 from reconciler.compile.overview import Overview
@@ -60,10 +60,11 @@ def still(kept: tuple[Kept, ...], now: float, period: float) -> tuple[Kept, ...]
 @dataclass(frozen=True, slots=True, eq=False)
 class Withdrawn:
     """What a commit takes away though other hosts may still use it: `rows`, and `sets` as they were
-    that have other members now."""
+    that have other members now; `former` has where endpoints of other hosts were that moved."""
 
     rows: HostState
     sets: HostState
+    former: HostState
 
 
 def withdrawn(old: HostState, new: HostState) -> Withdrawn:
@@ -71,6 +72,7 @@ def withdrawn(old: HostState, new: HostState) -> Withdrawn:
     relays = bool(old.programs) and not new.programs
     rows: dict[str, Table] = {}
     sets: dict[str, Table] = {}
+    former: dict[str, Table] = {}
     for name in ROWS:
         found = diff_tables(new.tables[name], old.tables[name])
         if found is not None:
@@ -78,11 +80,13 @@ def withdrawn(old: HostState, new: HostState) -> Withdrawn:
             rows[name] = gone.take(_of_others(gone, relays))
             if name in SETS:
                 sets[name] = found.live.take(found.replaced)
+            elif name == "endpoints":
+                former[name] = _former(found)
     made = _only(old, rows)
     if relays:
         links = tuple(each for each in old.links if is_transit(each.program))
         made = replace(made, programs=old.programs, links=links)
-    return Withdrawn(_apt(made, new), _apt(_only(old, sets), new))
+    return Withdrawn(*(_apt(each, new) for each in (made, _only(old, sets), _only(old, former))))
 
 
 def keep(
@@ -103,7 +107,7 @@ def keep(
         return ()
     before = [_with(each, _apt(each.rows, new)) for each in still(kept, now, period)]
     late = now + PERIODS * period
-    more = [Kept(gone.sets, now + period), Kept(gone.rows, late)]
+    more = [Kept(gone.sets, now + period), Kept(gone.rows, late), Kept(gone.former, late)]
     if moved is not None:
         more.append(Kept(_apt(moved, new), late))
     found = tuple(each for each in (*before, *more) if len(each))
@@ -170,6 +174,25 @@ def _of_others(rows: Table, relays: bool) -> Mask:
     return mask
 
 
+def _former(found: TableDiff) -> Table:
+    """Rows of endpoints that were on one other host and are on another, with keys of their own.
+
+    The host that an endpoint moved to may not have it yet; then the one that it left has.
+    """
+    new, old = found.desired.take(found.updates), found.live.take(found.replaced)
+    flags = (new.values["flags"] | old.values["flags"]) & (OWN | EndpointFlag.FOREIGN)
+    rows = old.take((flags == 0) & (new.values["host"] != old.values["host"]))
+    keys = rows.keys.copy()
+    keys["vni"] |= np.uint32(VniMark.FORMER)  # of all of them, so their order stays
+    return replace(rows, keys=keys)
+
+
+def _vnis(table: Table) -> NDArray[np.uint32]:
+    """The VNI of each row of a table other than `hosts`."""
+    marked: NDArray[np.uint32] = table.keys["vni"].astype(np.uint32)
+    return marked & ~np.uint32(VniMark.FORMER)
+
+
 def _with(kept: Kept, rows: HostState) -> Kept:
     return kept if rows is kept.rows else replace(kept, rows=rows)
 
@@ -205,7 +228,7 @@ def _apt(rows: HostState, state: HostState) -> HostState:
         if name == "hosts":
             apt &= (table.values["flags"] & HostFlag.SELF == 0) | (not state.programs)
         else:
-            apt &= np.isin(table.keys["vni"].astype(np.uint32), vnis)
+            apt &= np.isin(_vnis(table), vnis)
         if name not in SETS:
             apt &= ~locate(table, state.tables[name])[1]
         if name == "networks":
@@ -320,7 +343,7 @@ def _only(state: HostState, tables: Mapping[str, Table]) -> HostState:
         origins = np.where(known, np.searchsorted(used, table.origins), -1).astype(np.int32)
         ranked[name] = replace(table, origins=origins)
         if name != "hosts":
-            vnis.update(np.unique(table.keys["vni"]).tolist())
+            vnis.update(np.unique(_vnis(table)).tolist())
     return replace(
         HostState.empty(state.host).with_tables(ranked),
         origins=tuple(state.origins[each] for each in used.tolist()),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from reconciler.abi.generated import VniMark
 from reconciler.abi.shape import Shape, differences
 from reconciler.abi.table import Table
 from reconciler.compile import cells
@@ -57,7 +58,7 @@ def entries(step: Step, limit: int | None = None) -> Iterator[Entry]:
 def _row_entries(step: RowStep, limit: int | None) -> Iterator[Entry]:
     chosen = np.arange(len(step) if limit is None else min(limit, len(step)))
     rows = step.rows.take(chosen)
-    keys, values = cells.show(rows.spec.key, rows.keys), _values(rows)
+    keys, values = _keys(rows), _values(rows)
     old = [None] * len(rows) if step.replaced is None else _values(step.replaced.take(chosen))
     for number, origin in enumerate(rows.origins.tolist()):
         deleted = step.change is Change.DELETE
@@ -70,6 +71,16 @@ def _row_entries(step: RowStep, limit: int | None) -> Iterator[Entry]:
             step.origins[origin] if origin >= 0 else "",
             Cause.DRIFT if step.drift[number] else Cause.PENDING,
         )
+
+
+def _keys(rows: Table) -> list[dict[str, Any]]:
+    """With what is above the VNI in a word of its own."""
+    shown = cells.show(rows.spec.key, rows.keys)
+    if rows.spec.name == "endpoints":
+        for key in shown:
+            if key["vni"] & VniMark.FORMER:
+                key.update(vni=key["vni"] & ~VniMark.FORMER, former=True)
+    return shown
 
 
 def _values(rows: Table) -> list[dict[str, Any]]:

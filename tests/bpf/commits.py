@@ -116,12 +116,16 @@ class Commits:
 
     def load(self, cluster: Cluster, phases: Mapping[str, Phase]) -> None:
         """Give every host of the cluster its tables; those that are not named have the newer."""
-        for name, address in self.addresses.items():
-            world = cluster.worlds[address]
-            world.clear()
-            state = self.state(name, phases.get(name, Phase.AFTER))
-            for table in TABLES:
-                world.load(state.tables[table])
+        for name in self.addresses:
+            self.load_one(cluster, name, phases.get(name, Phase.AFTER))
+
+    def load_one(self, cluster: Cluster, host: str, phase: Phase) -> None:
+        """The same of one host."""
+        world = cluster.worlds[self.addresses[host]]
+        world.clear()
+        state = self.state(host, phase)
+        for table in TABLES:
+            world.load(state.tables[table])
 
 
 def _hosts(state: HostState) -> list[int]:

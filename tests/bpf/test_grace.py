@@ -172,25 +172,63 @@ def test_an_endpoint_that_goes_is_reached_as_long_as_it_is_there(cluster: Cluste
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_an_endpoint_that_moves_is_found_if_a_bouncer_or_its_old_host_knows_where(
-    cluster: Cluster, count: int
-) -> None:
+def test_an_endpoint_that_moves_is_found_wherever_it_is(cluster: Cluster, count: int) -> None:
+    """Bouncers that know where it is to be know where it was, and its old host where it is."""
     roles = dict.fromkeys(("role_a", "role_b")[:count], BOTH)
     before = [*hosts(**roles), *rest(count)]
     made = commits(before, [*hosts(**roles), *rest(count, first="second", other="second")])
-    bouncers = [name for name in made.concerned if name.startswith("role")]
-    assert len(bouncers) == count
+    assert sum(name.startswith("role") for name in made.concerned) == count
+    found_at_its_old_place = 0
     for phases in together(made.concerned):
         made.load(cluster, phases)
-        there = {n for n, at in (("first", False), ("second", True)) if bool(phases[n]) is at}
-        knows = {"second" if phases[each] else "first" for each in bouncers}
-        if phases["first"] in (Phase.SETS, Phase.ROWS):
-            knows.add("second")
+        there = bool(phases["second"]) or not phases["first"]
+        for target in (PEER, OTHER):
+            reasons = {each[-1].reason for each in journeys(cluster, target)}
+            assert (reasons == {Reason.DELIVERED}) is there, (phases, target)
+            assert there or Reason.DELIVERED not in reasons
+        roles_know = all(phases[name] for name in phases if name.startswith("role"))
+        found_at_its_old_place += roles_know and not (phases["first"] or phases["second"])
+    assert found_at_its_old_place, "the mixture in which no bouncer leads there first"
+
+
+MOVERS = {
+    "the sender's host": ("sender", "first"),
+    "the sender's host, to where it was": ("first", "sender"),
+    "a bouncer": ("first", "role-a"),
+    "a bouncer, away from it": ("role-a", "first"),
+    "one bouncer to the other": ("role-a", "role-b"),
+}
+
+
+@pytest.mark.parametrize("sending", [PLAIN, {**PLAIN, "bounce": True}])
+@pytest.mark.parametrize("name", MOVERS)
+def test_it_is_found_also_where_hosts_are_several_things_at_once(
+    cluster: Cluster, name: str, sending: dict[str, Any]
+) -> None:
+    old, new = MOVERS[name]
+    roles = {"role_a": BOTH, "role_b": BOTH, "sender": sending}
+    count = 2 + sending["bounce"]
+    made = commits(
+        [*hosts(**roles), *rest(count, first=old)], [*hosts(**roles), *rest(count, first=new)]
+    )
+    for phases in together(made.concerned):
+        made.load(cluster, phases)
+        there = bool(phases[new]) or not phases[old]
         reasons = {each[-1].reason for each in journeys(cluster, PEER)}
-        if knows & there:
-            assert reasons == {Reason.DELIVERED}, phases
-        elif not there:
-            assert Reason.DELIVERED not in reasons
+        assert (reasons == {Reason.DELIVERED}) is there, (phases, reasons)
+
+
+def test_of_two_moves_in_a_row_the_last_place_is_the_one_that_is_asked(cluster: Cluster) -> None:
+    """While the hosts of the endpoint are a commit behind the bouncers."""
+    roles = hosts(role_a=BOTH, role_b=BOTH)
+    docs = [[*roles, *rest(2, first=where)] for where in ("role-c", "first", "second")]
+    made = Commits(docs[0], docs[1], ADDRESSES, SENDER, (docs[2],))
+    made.load(cluster, dict.fromkeys(made.concerned, Phase.SETS))
+    early = Commits(docs[0], docs[1], ADDRESSES, SENDER)
+    for name in ("first", "second"):
+        early.load_one(cluster, name, Phase.SETS)
+    assert {each[-1].reason for each in journeys(cluster, PEER)} == {Reason.DELIVERED}
+    assert {each[-1].host for each in journeys(cluster, PEER)} == {ADDRESSES["first"]}
 
 
 def test_an_endpoint_that_moves_while_its_only_bouncer_does_is_found_in_the_end(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from reconciler.abi.generated import EndpointFlag, Reason
+from reconciler.abi.generated import EndpointFlag, Reason, VniMark
 from tests.bpf.frames import BLUE, DB, ME, MY_MAC, OTHER, PEER, PEER_MAC, WEB, datagram
 from tests.bpf.harness import INTERFACE, World
 from tests.bpf.journey import Cluster, Step
@@ -331,7 +331,11 @@ def test_whatever_the_tables_say_every_packet_comes_to_an_end(cluster: Cluster, 
         others = [each for each in HOSTS if each != host]
         for where in (PEER, OTHER):
             if dice.random() < 0.5:
-                world.remote(BLUE, where, dice.choice(others), dice.choice((WEB, DB)))
+                flags = dice.choice((0, 0, EndpointFlag.LEAVING))
+                network = dice.choice((WEB, DB))
+                world.remote(BLUE, where, dice.choice(others), network, flags=flags)
+                if dice.random() < 0.5:
+                    world.remote(BLUE | VniMark.FORMER, where, dice.choice(others))
             elif dice.random() < 0.1:
                 receiver(world, where)
             if dice.random() < 0.5:

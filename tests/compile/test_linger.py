@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.abi.generated import EndpointFlag, HostFlag, Limit
+from reconciler.abi.generated import EndpointFlag, HostFlag, Limit, VniMark
 from reconciler.abi.merge import locate
 from reconciler.abi.table import Table, raw
 from reconciler.compile.bind import bind
@@ -256,6 +256,58 @@ def test_what_only_endpoints_here_use_goes_at_once() -> None:
     found = lingering(new, kept)
     assert not len(found.tables["endpoints"])
     assert not len(found.tables["routers"])
+
+
+def placed(*where: int, name: str = HERE) -> HostState:
+    """Of one network that host 0 bounces, endpoints on these hosts."""
+    may = [host(number, **({} if number == 0 else PLAIN)) for number in range(4)]
+    points = (endpoint(rank, 0, number) for rank, number in enumerate(where))
+    return state(*may, vpc(), network(0, bouncers={"count": 1}), *points, name=name)
+
+
+def former(state: HostState) -> Table:
+    rows = state.tables["endpoints"]
+    return rows.take(rows.keys["vni"] & VniMark.FORMER != 0)
+
+
+def test_a_bouncer_knows_for_a_while_where_an_endpoint_was_that_moved() -> None:
+    old, new = placed(1, 2), placed(3, 2)
+    gone = withdrawn(old, new)
+    assert not any(map(len, gone.rows.tables.values())), "nothing that a guard has to count"
+    kept = keep((), gone, new, NOW, PERIOD)
+    found = former(lingering(new, kept))
+    assert set(found.values["host"].tolist()) == {underlay(old, "h0001")}
+    assert set(found.keys["vni"].tolist()) == {7 | VniMark.FORMER}
+    assert len(found) == 2, "one for each address"
+    check_lingering(new, lingering(new, kept))
+    texts = {lingering(new, kept).origins[each] for each in found.origins.tolist()}
+    assert texts == {"Endpoint shop/e0000x0000"}
+    assert len(former(lingering(new, still(kept, NOW + 2 * PERIOD - 1, PERIOD)))) == 2
+    assert lingering(new, still(kept, NOW + 2 * PERIOD, PERIOD)) is new
+
+
+def test_of_several_moves_it_knows_the_last_place_before() -> None:
+    states = [placed(each) for each in (1, 2, 3, 2)]
+    kept = follow(states, [NOW, NOW + 1, NOW + 2])
+    for end, place in ((2, "h0001"), (3, "h0002"), (4, "h0003")):
+        kept = follow(states[:end], [NOW, NOW + 1, NOW + 2])
+        found = former(lingering(states[end - 1], kept))
+        assert set(found.values["host"].tolist()) == {underlay(states[0], place)}
+
+
+def test_a_host_that_has_or_had_the_endpoint_itself_needs_no_such_row() -> None:
+    for where in ((0, 1), (1, 0)):
+        old, new = placed(where[0]), placed(where[1])
+        assert not len(former(lingering(new, keep((), withdrawn(old, new), new, NOW, PERIOD))))
+
+
+def test_where_an_endpoint_was_goes_with_its_vpc() -> None:
+    old, new = placed(1), placed(2)
+    kept = keep((), withdrawn(old, new), new, NOW, PERIOD)
+    theirs = [vpc(7, "red"), network(0, vpc="red", bouncers={"count": 1})]
+    other = state(*one(0)[:4], *theirs, endpoint(0, 0, 3, vpc="red"))
+    kept = keep(kept, withdrawn(new, other), other, NOW + 1, PERIOD)
+    assert lingering(other, kept) is other
 
 
 # What is not

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from reconciler.abi.generated import VniMark
 from reconciler.compile.bind import Waiting
 from reconciler.compile.state import HostState, Interface, InterfaceKind, Link, Program
 from reconciler.plan import render
@@ -63,6 +64,14 @@ def test_a_row_is_shown_with_what_changes_its_manifest_and_its_cause() -> None:
     assert "identity 7 -> 8  (Endpoint shop/web, drift)\n" in (
         render.text(make_plan(wanted, live, context=Context(last=wanted)))
     )
+
+
+def test_where_an_endpoint_was_is_shown_with_its_vni_and_a_word() -> None:
+    rows = state(endpoints(1, vni=1 | VniMark.FORMER))
+    plan = make_plan(named(rows), state())
+    assert "+ endpoints vni=1 address=10.0.0.0 former=True: " in render.text(plan)
+    (change,) = render.as_json(plan)["changes"]
+    assert change["key"] == {"vni": 1, "address": "10.0.0.0", "former": True}
 
 
 def test_the_digest_column_is_shown_only_where_nothing_else_differs() -> None:
