@@ -135,7 +135,8 @@ class Rounds:
         try:
             with phases("resolve"):
                 revision = self._source.newest()
-            meaning = self._source.read(revision, phases)
+            last = None if self._good is None else self._good.state
+            meaning = self._source.read(revision, phases, last)
         except SourceError as error:
             return Newest("", Verdict.UNREADABLE, error=str(error)), None
         self._seen = revision

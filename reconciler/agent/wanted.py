@@ -61,8 +61,10 @@ class Source(Protocol):
         """The newest revision known here; cheap."""
         ...
 
-    def read(self, revision: str, phases: Phases) -> Wanted | Invalid:
-        """What it means."""
+    def read(
+        self, revision: str, phases: Phases, last: HostState | None = None
+    ) -> Wanted | Invalid:
+        """What it means. `last`, the last good state, is what was before the first one."""
         ...
 
 
@@ -107,12 +109,14 @@ class RepositorySource:
         except SourceError:
             return None
 
-    def read(self, revision: str, phases: Phases) -> Wanted | Invalid:
+    def read(
+        self, revision: str, phases: Phases, last: HostState | None = None
+    ) -> Wanted | Invalid:
         """See Source."""
         if self._kept is None or self._kept.revision != revision:
             with phases("snapshot"):
                 snapshot = self._repository().survey(revision, self._snapshot)
-            self._kept = self._mean(snapshot, phases)
+            self._kept = self._mean(snapshot, phases, last)
         elif self._unchecked >= self._check_after and isinstance(self._kept, Wanted):
             self._check(phases)
         return self._kept
@@ -123,7 +127,7 @@ class RepositorySource:
             self._opened = Repository.open(self._git)
         return self._opened
 
-    def _mean(self, snapshot: Snapshot, phases: Phases) -> Wanted | Invalid:
+    def _mean(self, snapshot: Snapshot, phases: Phases, last: HostState | None) -> Wanted | Invalid:
         before = self._followed
         with phases("validate"):
             step = follow(
@@ -132,7 +136,7 @@ class RepositorySource:
         if step.memory is None:
             return Invalid(snapshot.commit, tuple(map(str, step.problems)))
         with phases("compile"):
-            self._followed = follow_host(step, self._host, before)
+            self._followed = follow_host(step, self._host, before, last)
         self._unchecked += step.delta is not None
         self._snapshot = snapshot
         if step.topology is not None:
@@ -190,6 +194,8 @@ class FileSource:
         """See Source."""
         return self._wanted.revision
 
-    def read(self, revision: str, phases: Phases) -> Wanted | Invalid:
+    def read(
+        self, revision: str, phases: Phases, last: HostState | None = None
+    ) -> Wanted | Invalid:
         """See Source."""
         return self._wanted

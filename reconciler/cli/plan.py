@@ -20,6 +20,7 @@ from reconciler.cli.here import (
 
 if TYPE_CHECKING:
     from reconciler.agent.config import Config
+    from reconciler.agent.good import LastGood
     from reconciler.agent.report import Stay
     from reconciler.agent.wanted import Wanted
     from reconciler.plan.plan import Plan
@@ -44,15 +45,17 @@ def command(
       reconciler plan --config /etc/reconciler/edge-1.yaml --detailed-exitcode
     """
     config = here.configuration()
-    plan = _plan(config, read_wanted(config))
+    good = last_good(config, needed=False)
+    plan = _plan(config, read_wanted(config, good), good)
     show_plan(plan, output)
     if plan.refused:
         return Exit.REFUSED
     return Exit.CHANGES if detailed_exitcode and (plan.steps or plan.leaves) else Exit.OK
 
 
-def read_wanted(config: Config) -> Wanted:
-    """What the newest commit means for this host; Failure, after its problems, if it is invalid."""
+def read_wanted(config: Config, good: LastGood | None) -> Wanted:
+    """What the newest commit means for this host after the last good state; Failure, after its
+    problems, if it is invalid."""
     from reconciler.agent.clock import SystemClock
     from reconciler.agent.report import Phases
     from reconciler.agent.wanted import Invalid, RepositorySource
@@ -63,7 +66,8 @@ def read_wanted(config: Config) -> Wanted:
     try:
         with progress(f"reading {config.repository}"):
             source.fetch()
-            wanted = source.read(source.newest(), Phases(SystemClock()))
+            last = None if good is None else good.state
+            wanted = source.read(source.newest(), Phases(SystemClock()), last)
     except SourceError as error:
         raise Failure(str(error)) from None
     if isinstance(wanted, Invalid):
@@ -79,7 +83,7 @@ def read_wanted(config: Config) -> Wanted:
     return wanted
 
 
-def _plan(config: Config, wanted: Wanted) -> Plan:
+def _plan(config: Config, wanted: Wanted, good: LastGood | None) -> Plan:
     from reconciler.agent.clock import SystemClock
     from reconciler.agent.propose import propose
     from reconciler.agent.report import Phases
@@ -88,7 +92,6 @@ def _plan(config: Config, wanted: Wanted) -> Plan:
     datapath = open_reader(config)
     phases = Phases(SystemClock())
     with host_errors(config.host), progress("reading the maps"):
-        good = last_good(config, needed=False)
         aim = Aim.of(wanted, good, SystemClock().wall(), config.grace)
         plan = propose(aim, datapath, config.limits, phases).plan
     note_stay(aim.target.stay)

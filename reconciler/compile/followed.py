@@ -25,7 +25,7 @@ from reconciler.model.topology import Topology
 class Followed:
     """`overview` has the commit's hosts, VPCs and networks, and no endpoints. `state` is empty
     where `missing` says why the commit has nothing for the host. `moved` has rows of the endpoints
-    that it had and others have, where the commit before is known."""
+    that it had and others have, where what was before is known."""
 
     memory: Memory
     number: int  # of the host
@@ -35,12 +35,15 @@ class Followed:
     moved: HostState | None = None
 
 
-def follow_host(step: Step, host: HostName, before: Followed | None = None) -> Followed:
-    """`step` is a valid commit that follows the one of `before`."""
+def follow_host(
+    step: Step, host: HostName, before: Followed | None = None, last: HostState | None = None
+) -> Followed:
+    """`step` is a valid commit that follows the one of `before`, or, where that is not known, one
+    that meant `last` for the host."""
     assert step.memory is not None
     if step.delta is None or before is None:
         assert step.topology is not None
-        return _compiled(step.memory, step.topology, host, before)
+        return _compiled(step.memory, step.topology, host, before.state if before else last)
     if before.missing:
         return replace(before, memory=step.memory)
     old, new = before.overview.among(step.delta.old), before.overview.among(step.delta.new)
@@ -50,7 +53,7 @@ def follow_host(step: Step, host: HostName, before: Followed | None = None) -> F
 
 
 def _compiled(
-    memory: Memory, topology: Topology, host: HostName, before: Followed | None
+    memory: Memory, topology: Topology, host: HostName, before: HostState | None
 ) -> Followed:
     overview = Overview.of(topology)
     bare = overview.among(_without_endpoints(topology))
@@ -59,7 +62,7 @@ def _compiled(
     except UnknownHostError as error:
         return Followed(memory, -1, bare, HostState.empty(host), str(error))
     state = state_of(overview, number)
-    rows = None if before is None else moved_since(before.state, state, overview, number)
+    rows = None if before is None else moved_since(before, state, overview, number)
     return Followed(memory, number, bare, state, moved=rows)
 
 

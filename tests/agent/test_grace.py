@@ -6,11 +6,13 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from reconciler.abi.generated import EndpointFlag, VniMark
 from reconciler.abi.table import Table
 from reconciler.agent import client
 from reconciler.agent.config import configure
@@ -188,6 +190,76 @@ def test_a_host_that_was_rebooted_holds_what_is_kept_again(machine: Machine) -> 
     machine.restart()
     assert machine.round().enforced.cause is Cause.RESTORED
     assert addresses(machine) == {11, 12, 13, 14, 15}
+
+
+def place(machine: Machine, number: int) -> int:
+    """The host that the row of an endpoint's address names."""
+    rows = live(machine, "endpoints")
+    mine = (rows.keys["vni"] & VniMark.FORMER == 0) & (rows.keys["address"][:, -1] == number + 10)
+    (found,) = rows.values["host"][mine].tolist()
+    return int(found)
+
+
+def former_places(machine: Machine) -> set[int]:
+    """Last octets of endpoints of which it is known where they were."""
+    keys = live(machine, "endpoints").keys
+    return {int(each[-1]) for each in keys["address"][keys["vni"] & VniMark.FORMER != 0]}
+
+
+THERE, THIRD = (int(IPv4Address(each)) for each in ("192.0.2.2", "192.0.2.3"))
+
+
+def three_hosts(tmp_path: Path) -> Machine:
+    """The host, and another that has endpoints 3 and 4, and a third that has none yet."""
+    machine = Machine(tmp_path, grace=GRACE)
+    spec = {"underlay": "192.0.2.3", "interface": "eth0", "bounce": False, "divide": False}
+    machine.network.write("third.yaml", manifest("Host", "far-2", spec))
+    push(machine, 3, 4)
+    return machine
+
+
+def test_a_bouncer_knows_where_an_endpoint_was_until_its_time_is_over(tmp_path: Path) -> None:
+    machine = three_hosts(tmp_path)
+    assert place(machine, 3) == THERE
+    network = machine.network
+    network.write("far.yaml", network.endpoint(3, host="far-2"), network.endpoint(4, host=OTHER))
+    network.push()
+    report = machine.round()
+    assert report.newest.verdict is Verdict.ACCEPTED
+    assert (place(machine, 3), former_places(machine)) == (THIRD, {13})
+    assert machine.restart() == ""
+    quiet(machine)
+    assert former_places(machine) == {13}
+    machine.clock.now += AFTER
+    report = machine.round()
+    assert (report.enforced.cause, report.enforced.counts.delete) == (Cause.ENDED, 1)
+    assert (place(machine, 3), former_places(machine)) == (THIRD, set())
+    quiet(machine)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_host_that_gave_an_endpoint_up_leads_there_also_if_its_agent_did_not_run(
+    tmp_path: Path, restarted: bool
+) -> None:
+    """What it did last is on disk."""
+    machine = Machine(tmp_path, grace=GRACE)
+    network = machine.network
+    network.base(bounce=False)
+    network.push()
+    machine.round()
+    network.endpoints(1)
+    far(machine, 2)
+    network.push()
+    if restarted:
+        assert machine.restart() == ""
+    assert machine.round().enforced.result is Result.CONVERGED
+    assert place(machine, 2) == THERE
+    rows = live(machine, "endpoints")
+    leads = rows.values["flags"][rows.keys["address"][:, -1] == 12]
+    assert leads.tolist() == [EndpointFlag.LEAVING]
+    machine.clock.now += AFTER
+    machine.round()
+    assert addresses(machine) == {11}
 
 
 # Guards
