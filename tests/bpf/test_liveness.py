@@ -9,7 +9,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
-from reconciler.abi.generated import Liveness, OptionFlag, Reason, Stage, Wire
+from reconciler.abi.generated import Liveness, OptionFlag, Reason, Stage, VniMark, Wire
 from reconciler.datapath.prober import CLASS, health_clock, payload
 from tests.bpf.frames import (
     BLUE,
@@ -272,6 +272,31 @@ def test_the_last_bouncer_tries_the_dead_host(world: World) -> None:
 
 def test_a_bouncers_own_endpoint_is_sent_past_a_dead_host(sender: World) -> None:
     sender.remote(BLUE, PEER, D, WEB).bouncers(BLUE, WEB, SELF, C).dead(D)
+    assert set(departing(sender)) == {C}
+
+
+def test_where_an_endpoint_was_is_asked_first_if_the_host_it_moves_to_is_dead(world: World) -> None:
+    """Unless that is dead as well."""
+    world.remote(BLUE, PEER, D, WEB).remote(BLUE | VniMark.FORMER, PEER, C)
+    world.bouncers(BLUE, WEB, SELF, B)
+    frame = tunnel(ping(ME, PEER), Stage.BOUNCER, source=C, sender=C)
+    assert set(relayed(world, frame)) == {D}, "that it was there is nothing while the new one lives"
+    frame = tunnel(ping(ME, PEER), Stage.NETWORK, source=B, sender=B)
+    world.dead(D)
+    assert set(relayed(world, frame)) == {C}
+    world.dead(C)
+    assert set(relayed(world, frame)) == {D}
+
+
+def test_a_bouncers_own_endpoint_is_sent_to_where_another_was_if_the_new_host_is_dead(
+    sender: World,
+) -> None:
+    sender.remote(BLUE, PEER, D, WEB).remote(BLUE | VniMark.FORMER, PEER, B)
+    sender.bouncers(BLUE, WEB, SELF, C)
+    assert set(departing(sender)) == {D}
+    sender.dead(D)
+    assert set(departing(sender)) == {B}
+    sender.dead(B)
     assert set(departing(sender)) == {C}
 
 
