@@ -29,6 +29,8 @@ def text(review: Review, shown: int | None = SHOWN) -> str:
         blocks.append(["No changes. The manifests are equal."])
     if not review.compared:
         blocks.append([UNKNOWN])
+    if review.cautions:
+        blocks.append(["Caution:", *_indented(review.cautions)])
     if review.manifests:
         blocks.append([_manifests_title(review), *_indented(manifest_lines(review, shown))])
     if review.compared and not review.empty:
@@ -66,6 +68,7 @@ def as_json(review: Review) -> dict[str, Any]:
             {"code": each.code, "message": each.message, "hosts": list(each.hosts)}
             for each in review.refused
         ],
+        "cautions": list(review.cautions),
     }
 
 
@@ -126,6 +129,7 @@ def _markdown(review: Review, shown: int) -> str:
         parts += ["", "No changes. The manifests are equal."]
     if not review.compared:
         parts += ["", UNKNOWN]
+    parts += [line for each in review.cautions for line in ("", f"> **Caution** {each}")]
     parts += [line for each in review.refused for line in ("", f"> **Guard** {refused_line(each)}")]
     if review.manifests:
         parts += ["", _manifests_title(review)]

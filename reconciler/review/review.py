@@ -5,12 +5,13 @@ Needs no host: fact columns are zero on both sides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from reconciler.compile.host import compile_all
 from reconciler.compile.state import HostName, HostState
 from reconciler.model.commit import Commit
+from reconciler.model.topology import Topology
 from reconciler.plan.diff import Change, Counts, diff
 from reconciler.plan.guards import Context, Limits, inventory
 from reconciler.plan.plan import make_plan
@@ -57,6 +58,7 @@ class Review:
     total_hosts: int
     refused: tuple[Refused, ...]
     compared: bool = True
+    cautions: tuple[str, ...] = ()  # what no guard refuses, and a reviewer should know
 
     @property
     def empty(self) -> bool:
@@ -105,7 +107,21 @@ def review(before: Commit, after: Commit, limits: Limits | None = None) -> Revie
         for each in plan.refusals:
             refused.setdefault((each.code, each.message), []).append(name)
     guards = tuple(Refused(*key, tuple(names)) for key, names in sorted(refused.items()))
-    return Review(before.id, after.id, manifests, tuple(hosts), len({*old, *new}), guards)
+    total, cautions = len({*old, *new}), tuple(_given_away(before.topology, after.topology))
+    return Review(before.id, after.id, manifests, tuple(hosts), total, guards, cautions=cautions)
+
+
+def _given_away(before: Topology, after: Topology) -> Iterator[str]:
+    """VNIs that are another VPC's now."""
+    owners = {each.vni: f"{each.namespace}/{each.name}" for each in before.vpcs}
+    for each in sorted(after.vpcs, key=lambda vpc: vpc.vni):
+        old, new = owners.get(each.vni), f"{each.namespace}/{each.name}"
+        if old not in (None, new):
+            yield (
+                f"VNI {each.vni} goes from VPC {old} to VPC {new}: while hosts hold different "
+                f"commits, packets of one may reach endpoints of the other; free it in one commit "
+                f"and give it away in a later one, when all hosts have the first"
+            )
 
 
 def _change(

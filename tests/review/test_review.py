@@ -139,6 +139,21 @@ def test_a_vpc_whose_vni_changes_is_replaced() -> None:
     assert "(replaced: spec.vni)" in render.text(found)
 
 
+def test_a_vni_that_one_vpc_leaves_to_another_is_a_caution() -> None:
+    hosts = [host("edge-0", 0), host("edge-1", 1)]
+    before = [*hosts, vpc(7, "shop"), vpc(8, "bakery")]
+    found = between(before, [*hosts, vpc(8, "shop"), vpc(7, "bakery")])
+    assert [each.split(":")[0] for each in found.cautions] == [
+        "VNI 7 goes from VPC shop/shop to VPC bakery/shop",
+        "VNI 8 goes from VPC bakery/shop to VPC shop/shop",
+    ]
+    for shown in (render.text(found), render.markdown(found)):
+        assert all(each in shown for each in found.cautions)
+    assert render.as_json(found)["cautions"] == list(found.cautions)
+    assert not between(before, [*hosts, vpc(7, "shop"), vpc(9, "bakery")]).cautions
+    assert not between(before, [*hosts, vpc(7, "shop")]).cautions
+
+
 def test_a_change_without_rows_touches_no_host() -> None:
     labelled = json.loads(json.dumps(BASE))
     labelled[-1]["metadata"]["annotations"] = {"owner": "shop"}
