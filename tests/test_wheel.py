@@ -27,11 +27,11 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 def find_python(version: str) -> Path | None:
     """An interpreter of this version: Debian's, one on the path, or one of pyenv's."""
     if sys.version_info[:2] == tuple(map(int, version.split("."))):
-        return Path("/usr/bin/python3")
+        return Path(sys.executable)
     pyenv = Path.home() / ".pyenv" / "versions"
     candidates = [shutil.which(f"python{version}"), *pyenv.glob(f"{version}.*/bin/python3")]
     for candidate in filter(None, candidates):
-        check = [candidate, "-c", "import ensurepip, venv"]
+        check = [candidate, "-c", "import pip, venv"]
         if subprocess.run(check, capture_output=True, check=False).returncode == 0:
             return Path(candidate)
     return None
@@ -91,9 +91,13 @@ def environment(
     if python is None:
         pytest.skip(f"not on this machine: Python {request.param}")
     target = folder / f"python{request.param}"
-    subprocess.run([python, "-m", "venv", target], check=True)
-    pip = [target / "bin" / "python", "-m", "pip", "-qq", "install", "-c", constraints]
-    subprocess.run([*pip, wheel], check=True)
+    subprocess.run([python, "-m", "venv", "--without-pip", target], check=True)
+    pip = [python, "-m", "pip", "--python", target, "--disable-pip-version-check", "-qq"]
+    subprocess.run([*pip, "install", "--no-compile", "-c", constraints, wheel], check=True)
+    # By all processors, and without what nothing imports.
+    compileall = [target / "bin" / "python", "-m", "compileall", "-q", "-j", "0"]
+    unused = r"/tests/|/numpy/(f2py|typing)/|/pygments/"
+    subprocess.run([*compileall, "-x", unused, target / "lib"], check=True)
     return Environment(target, READING if python.is_relative_to(Path.home()) else ())
 
 
