@@ -1,6 +1,7 @@
 """What runs inside the guest: it talks to a container, then waits to be talked to.
 
-Usage: talker.py ADDRESS GATEWAY PEER PORT, ADDRESS with its prefix length. Standard library alone.
+Usage: talker.py CARD ADDRESS GATEWAY PEER PORT, ADDRESS with its prefix length; it needs the
+standard library alone.
 """
 
 import hashlib
@@ -10,7 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-CARD = "eth0"
 SIZE = 1 << 19
 PATIENCE = 120.0
 
@@ -20,13 +20,13 @@ def run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def main(address: str, gateway: str, peer: str, port: str) -> None:
+def main(card: str, address: str, gateway: str, peer: str, port: str) -> None:
     """Raises if anything is not as it should be."""
-    run("ip", "addr", "add", address, "dev", CARD)
-    run("ip", "link", "set", CARD, "up")
+    run("ip", "addr", "add", address, "dev", card)
+    run("ip", "link", "set", card, "up")
     run("ip", "route", "add", "default", "via", gateway)
-    print("card mtu", Path(f"/sys/class/net/{CARD}/mtu").read_text())
-    features = run("ethtool", "-k", CARD).splitlines()
+    print("card mtu", Path(f"/sys/class/net/{card}/mtu").read_text())
+    features = run("ethtool", "-k", card).splitlines()
     print(*(f"card {each.strip()}" for each in features if each.startswith("t")), sep="\n")
     print(run("ping", "-c3", "-W5", peer))
 

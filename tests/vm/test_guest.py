@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import re
 import socket
+import struct
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -69,16 +74,26 @@ OFF = "csum=off,gso=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off"
 # guest's is negotiated; with it, what it sends and nothing that it receives is refused.
 # Programs of tc have frames as qemu makes them.
 CARDS = {
-    "no header": ("vnet_hdr=off", ""),
-    "no transmit offloads": ("vnet_hdr=on", OFF),
-    "all offloads": ("vnet_hdr=on", ""),
+    "no header": (False, ""),
+    "no transmit offloads": (True, OFF),
+    "all offloads": (True, ""),
 }
 WAYS = (("native", "no header"), ("native", "no transmit offloads"), ("tc", "all offloads"))
+IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, TUNSETIFF = 2, 0x1000, 0x4000, 0x400454CA
+TALKER = f"tests/vm/talker.py eth$n {VM}/24 10.1.0.1 {BOX} {PORT}"
+TALKERS = f"""
+for n in $(seq 0 $(({{count}} - 1))); do
+    ip netns add w$n && ip link set eth$n netns w$n &&
+    (ip netns exec w$n .venv/bin/python {TALKER}; echo "exit code $?") >/run/w$n 2>&1 &
+done
+wait
+for n in $(seq 0 $(({{count}} - 1))); do printf "\\n%s\\n" "way $n"; cat /run/w$n; done
+"""
 
 
-@pytest.fixture
-def hosts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Place, list[Host]]]:
-    """Two converged hosts on one cable, a tap on the left, a container on the right."""
+@contextmanager
+def two_hosts(folder: Path, mode: str) -> Iterator[tuple[Place, Host]]:
+    """Two converged hosts on one cable, a tap on the left, a container on the right; the left."""
     place, made = Place(), []
     try:
         left, right, _ = (place.netns(each) for each in (*HOSTS, "box"))
@@ -88,14 +103,13 @@ def hosts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Plac
         for number, netns in enumerate((left, right), 1):
             with entered(netns):
                 plug(f"192.168.7.{number}")
-        (tmp_path / "repository").mkdir()
-        text = MANIFESTS.format(mac=MAC, box=place.name("box"), mode=request.param)
-        states = commit(tmp_path / "repository", text)
+        text = MANIFESTS.format(mac=MAC, box=place.name("box"), mode=mode)
+        states = commit(folder, text)
         made = [Host(place, name, states[HostName(name)]) for name in HOSTS]
         for _ in range(100):
             if sum(host.round() for host in made) == 0 and not waiting(made):
                 break
-        yield place, made
+        yield place, made[0]
     finally:
         for host in made:
             host.remove()
@@ -144,44 +158,88 @@ def ping(place: Place) -> int:
     return done.stdout.count("bytes from")
 
 
-def card(netdev: str, device: str) -> tuple[str, ...]:
+@contextmanager
+def opened_tap(netns: Path, header: bool) -> Iterator[int]:
+    """The tap as qemu itself opens one, which is in no other namespace than qemu."""
+    flags = IFF_TAP | IFF_NO_PI | (IFF_VNET_HDR if header else 0)
+    tap = inside(netns, lambda: os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK))
+    try:
+        request = struct.pack("16sH22x", b"tap-vm", flags)
+        inside(netns, lambda: fcntl.ioctl(tap, TUNSETIFF, request))
+        yield tap
+    finally:
+        os.close(tap)
+
+
+def card(number: int, tap: int, offloads: str) -> tuple[str, ...]:
     """qemu's arguments."""
-    tap = f"tap,id=n0,ifname=tap-vm,script=no,downscript=no,{netdev}"
-    virtio = f"virtio-net-pci,netdev=n0,mac={MAC},host_mtu={MTU}"
-    return "-netdev", tap, "-device", ",".join(each for each in (virtio, device) if each)
+    virtio = f"virtio-net-pci,netdev=n{number},mac={MAC},host_mtu={MTU}"
+    device = ",".join(each for each in (virtio, offloads) if each)
+    return "-netdev", f"tap,id=n{number},fd={tap}", "-device", device
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(("hosts", "way"), WAYS, indirect=["hosts"])
-def test_a_guest_on_a_tap_and_a_container_reach_each_other(
-    hosts: tuple[Place, list[Host]], tmp_path: Path, way: str
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """What became of one way: whether XDP ran as wanted, pings of the guest, and its own words."""
+
+    fallback: bool
+    answered: int
+    said: str
+
+
+def converse(place: Place, console: Future[Guest]) -> int:
+    """What the container does while the guest talks; how many of its pings were answered."""
+    box = NETNS / place.name("box")
+    with inside(box, listen) as server:
+        heard = threading.Thread(target=serve, args=(server,), daemon=True)
+        heard.start()
+        heard.join(350)  # the guest has sent all
+        assert not heard.is_alive(), console.result().console[-4000:]
+        answered = ping(place)
+        inside(box, call)
+    return answered
+
+
+@pytest.fixture(scope="module")
+def talks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Talk]:
+    """One guest with a card for each way, in a namespace of its own there, as here; by way."""
     lacking = missing_tools()
     if lacking:
         pytest.skip(f"needs {', '.join(lacking)}")
-    place, (left, _) = hosts
-    _, live = left.states()
-    tap = next(each for each in live.links if each.interface == "tap-vm")
-    assert not tap.fallback, "runs as it was wanted"
-    talker = f".venv/bin/python tests/vm/talker.py {VM}/24 10.1.0.1 {BOX} {PORT}"
-
-    def start() -> Guest:
-        scratch, netns = tmp_path / "initrd", NETNS / place.name("left")
-        arguments = card(*CARDS[way])
-        return boot(talker, scratch, seconds=400, memory=1024, card=arguments, netns=netns)
-
-    box = NETNS / place.name("box")
-    with inside(box, listen) as server, ThreadPoolExecutor() as pool:
-        server_thread = threading.Thread(target=serve, args=(server,), daemon=True)
-        server_thread.start()
-        running = pool.submit(start)
-        server_thread.join(350)  # the guest has sent all
-        assert not server_thread.is_alive() or running.result().console
-        answered = ping(place)
-        inside(box, call)
+    folder = tmp_path_factory.mktemp("guest")
+    with ExitStack() as stack, ThreadPoolExecutor(len(WAYS) + 1) as pool:
+        places, fallbacks, cards, taps = [], [], [], []
+        for number, (mode, way) in enumerate(WAYS):
+            (folder / str(number)).mkdir()
+            place, left = stack.enter_context(two_hosts(folder / str(number), mode))
+            _, live = left.states()
+            link = next(each for each in live.links if each.interface == "tap-vm")
+            header, offloads = CARDS[way]
+            tap = stack.enter_context(opened_tap(left.netns, header))
+            places.append(place)
+            fallbacks.append(bool(link.fallback))
+            cards += card(number, tap, offloads)
+            taps.append(tap)
+        scratch, command = folder / "initrd", TALKERS.format(count=len(WAYS))
+        running = pool.submit(boot, command, scratch, 400, 1024, cards, taps)
+        conversing = [pool.submit(converse, place, running) for place in places]
+        answered = [each.result() for each in conversing]
         guest = running.result()
-    assert guest.code == 0, guest.console[-4000:]
-    assert answered == 3
+    _, *said = re.split(r"^way \d+\r?$", guest.console, flags=re.MULTILINE)
+    assert len(said) == len(WAYS), guest.console[-4000:]
+    talked = map(Talk, fallbacks, answered, said)
+    return {way: talk for (_, way), talk in zip(WAYS, talked, strict=True)}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("way", CARDS)
+def test_a_guest_on_a_tap_and_a_container_reach_each_other(
+    talks: dict[str, Talk], way: str
+) -> None:
+    talk = talks[way]
+    assert not talk.fallback, "runs as it was wanted"
+    assert "exit code 0" in talk.said, talk.said
+    assert talk.answered == 3
     left_to_card = "on" if way == "all offloads" else "off"
     for line in (f"card mtu {MTU}", f"card tx-checksumming: {left_to_card}", "3 received"):
-        assert line in guest.console
+        assert line in talk.said
