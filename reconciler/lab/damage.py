@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reconciler.abi.generated import MAPS
+from reconciler.abi.generated import MAPS, Generation
 from reconciler.compile.check import fill_check
-from reconciler.datapath import libbpf
+from reconciler.datapath import libbpf, tables
 from reconciler.datapath.pins import Pinned, Pins
 from reconciler.lab.demo import Heard
 from reconciler.lab.directory import Member
@@ -47,10 +47,10 @@ def damage_and_heal(lab: Lab, source: Member, target: Member, patience: float = 
         time.sleep(0.5)
         row.mislead()
         began = time.monotonic()
-        while row.value() != intact and time.monotonic() < began + patience:
+        while not row.healed(intact) and time.monotonic() < began + patience:
             time.sleep(0.005)
         healed = time.monotonic()
-        good = row.value() == intact
+        good = row.healed(intact)
         time.sleep(0.5)
         ping.stop()
     limit = time.monotonic() + 5.0
@@ -75,20 +75,35 @@ class _Row:
 
     def __init__(self, pins: Pins, member: Member) -> None:
         spec = MAPS["endpoints"]
-        found = pins.get(Pinned.MAP, spec.name)
-        if found is None:
-            raise LabError(f"{pins.path(Pinned.MAP, spec.name)}: there is no such map")
-        self._map, self._dtype = found, spec.value.dtype
+        self._map, self._generations = _map(pins, spec.name), _map(pins, "generations")
+        self._dtype = spec.value.dtype
         self._key = np.zeros(1, spec.key.dtype)
         self._key["vni"] = member.vni
         self._key["address"] = np.frombuffer(packed(member.address(4)), np.uint8)
+        self._misled: bytes | None = None
 
     def value(self) -> bytes | None:
         """As it is now."""
         return libbpf.lookup(self._map, self._key.tobytes(), self._dtype.itemsize)
 
     def mislead(self) -> None:
-        """Send the endpoint's packets elsewhere, in a row that the programs believe."""
+        """Send the endpoint's packets elsewhere, at once, in a row that the programs believe."""
         value = np.frombuffer(self.value() or bytes(self._dtype.itemsize), self._dtype).copy()
         value["ifindex"] = LOOPBACK
         libbpf.update(self._map, self._key.tobytes(), fill_check(self._key, value).tobytes())
+        tables.tell_written(self._generations)
+        self._misled = self._written()
+
+    def healed(self, intact: bytes | None) -> bool:
+        """Whether it is as before, and the programs look at it again."""
+        return self._written() != self._misled and self.value() == intact
+
+    def _written(self) -> bytes | None:
+        return libbpf.lookup(self._generations, Generation.WRITTEN.to_bytes(4, "little"), 8)
+
+
+def _map(pins: Pins, name: str) -> libbpf.Fd:
+    found = pins.get(Pinned.MAP, name)
+    if found is None:
+        raise LabError(f"{pins.path(Pinned.MAP, name)}: there is no such map")
+    return found
