@@ -28,15 +28,16 @@ def traffic() -> Path:
 @pytest.mark.bench
 @pytest.mark.timeout(900)
 def test_two_hosts(report: Report, traffic: Path, bare: Path) -> None:
-    ours = Ours()
-    pairs = [ours, Vxlan(), Bare(bare)]
+    ours, tc = Ours(), Ours({1: "tc", 2: "tc"})
+    tc.name = "tc"
+    pairs = [ours, Vxlan(), Bare(bare), tc]
     with standing(*pairs):
         before = ours.reasons(1)
         trips = best(round_trip, pairs, min, traffic)
         after = ours.reasons(1)
         assert after["sent_direct"] - before["sent_direct"] >= ROUNDS * TRIPS
         rates = best(packet_rate, pairs, max, traffic)
-        speeds = best(throughput, pairs, max)
+        speeds = best(throughput, pairs[:3], max)  # tc has segments: see test_segments.py
     for name, unit, figures, goal in (
         ("round trip", "µs", trips, {"at_most": 0.85}),
         ("packets per second of one core", "/s", rates, {"at_least": 1.5}),
@@ -47,6 +48,9 @@ def test_two_hosts(report: Report, traffic: Path, bare: Path) -> None:
         report.add(
             f"{name}, against vxlan", mine, unit, reference=figures["vxlan"], note=NOTE, **goal
         )
+        if "tc" in figures:
+            title = f"{name}, tc at both ends, against vxlan"
+            report.add(title, figures["tc"], unit, reference=figures["vxlan"], note=NOTE, **goal)
         report.add(
             f"{name}, against bare XDP", mine, unit, reference=figures["bare"], note=NOTE, **near
         )
