@@ -26,7 +26,7 @@ def start(command: Sequence[str], namespace: Path | None, pid_file: Path, log: P
     with log.open("ab") as output:
         subprocess.run(detached, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=True)
     limit = time.monotonic() + 5.0
-    while not pid_file.exists() and time.monotonic() < limit:
+    while not _written(pid_file) and time.monotonic() < limit:
         time.sleep(0.002)
 
 
@@ -57,6 +57,14 @@ def stop(pid_files: Sequence[Path], patience: float = 10.0) -> None:
             time.sleep(0.02)
     for pid_file in pid_files:
         pid_file.unlink(missing_ok=True)
+
+
+def _written(pid_file: Path) -> bool:
+    """Whether the whole line is there, which the shell's redirection makes empty first."""
+    try:
+        return pid_file.read_text().endswith("\n")
+    except FileNotFoundError:
+        return False
 
 
 def _identity(stat: str) -> tuple[int, int]:
