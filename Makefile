@@ -5,7 +5,7 @@ RUNTIME := $(VENV)/.installed-runtime
 PROJECT := $(VENV)/.installed-project
 DEV := $(VENV)/.installed-dev
 PIP_INSTALL := $(VENV)/bin/python -m pip --disable-pip-version-check -qq install --root-user-action=ignore
-JOBS := 1  # processors that make test uses
+JOBS := 2  # processors that make test uses
 PARALLEL = $(if $(filter-out 1,$(JOBS)),--numprocesses $(JOBS) --no-loadscope-reorder)
 LINTED := reconciler tests bpf scripts
 
