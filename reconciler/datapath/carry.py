@@ -19,7 +19,7 @@ from reconciler.abi.merge import diff_tables
 from reconciler.abi.shape import LEARNED
 from reconciler.abi.spec import MapKind, MapSpec
 from reconciler.abi.table import Rows, Table, pick, raw
-from reconciler.datapath import libbpf, tables
+from reconciler.datapath import elements, tables
 from reconciler.datapath.libbpf import BpfError, Fd
 from reconciler.datapath.maps import Maps, OpenMap, converted
 
@@ -102,13 +102,13 @@ def again(pair: Pair, copied: Table | None) -> None:
 
 def _now(pair: Pair, key: bytes) -> bytes | None:
     """What the new map has of a key; an array's zeros are nothing."""
-    found = libbpf.lookup(pair.new.fd, key, pair.target.value.dtype.itemsize)
+    found = elements.lookup(pair.new.fd, key, pair.target.value.dtype.itemsize)
     return None if found is not None and pair.target.dense and not any(found) else found
 
 
 def _write(pair: Pair, key: bytes, value: bytes, *, new_only: bool) -> None:
     try:
-        libbpf.update(pair.new.fd, key, value, _NEW_ONLY if new_only else 0)
+        elements.update(pair.new.fd, key, value, _NEW_ONLY if new_only else 0)
     except BpfError as error:
         if error.errno != errno.EEXIST:  # just now a new program learned it
             raise
@@ -116,9 +116,9 @@ def _write(pair: Pair, key: bytes, value: bytes, *, new_only: bool) -> None:
 
 def _forget(pair: Pair, key: bytes, size: int) -> None:
     if pair.target.dense:
-        libbpf.update(pair.new.fd, key, bytes(size))
+        elements.update(pair.new.fd, key, bytes(size))
     else:
-        libbpf.delete(pair.new.fd, key)
+        elements.delete(pair.new.fd, key)
 
 
 def _pairs(table: Table) -> Iterator[tuple[bytes, bytes]]:

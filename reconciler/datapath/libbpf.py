@@ -1,7 +1,8 @@
 """The part of libbpf that we use: objects, maps, programs and links, as safe Python.
 
-Descriptors belong to `Fd` objects, which close them; every failure is a BpfError that says what was
-attempted and, for a refused program, what the verifier said.
+What maps hold is read and written by elements.py. Descriptors belong to `Fd` objects, which close
+them; every failure is a BpfError that says what was attempted and, for a refused program, what the
+verifier said.
 """
 
 # ruff: noqa: PT028  (test_run is bpf(2)'s name for running a program, not a test)
@@ -13,16 +14,16 @@ import errno
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from mmap import PAGESIZE, mmap
+from mmap import mmap
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from reconciler.abi.spec import MapSpec
-from reconciler.abi.table import Rows
 from reconciler.datapath import bindings as c
 from reconciler.datapath.errors import HostError
 
@@ -52,7 +53,26 @@ def _describe(code: int) -> str:
     return text.value.decode()
 
 
-class Fd:
+class _Owner(ABC):
+    """Owns something of the kernel's until it is closed, at the latest where its block ends."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of it; twice is once."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Fd(_Owner):
     """A file descriptor of a map, program or link; closed by close(), `with`, or the collector."""
 
     __slots__ = ("_number",)
@@ -71,17 +91,6 @@ class Fd:
         number, self._number = self._number, -1
         if number >= 0:
             os.close(number)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         self.close()
@@ -112,17 +121,17 @@ def _messages() -> Iterator[list[str]]:
             c.set_print(None)
 
 
-def _checked(result: int, attempted: str, log: str = "") -> int:
+def checked(result: int, attempted: str, log: str = "") -> int:
     if result < 0:
         raise BpfError(attempted, -result, log)
     return result
 
 
-def _opts(kind: Any, **fields: Any) -> Any:
+def opts(kind: Any, **fields: Any) -> Any:
     return kind(sz=ct.sizeof(kind), **fields)
 
 
-class Object:
+class Object(_Owner):
     """A compiled object, opened and perhaps loaded; close() frees what it did not give away."""
 
     def __init__(self, elf: bytes, name: str) -> None:
@@ -130,7 +139,7 @@ class Object:
         self.name = name
         self._log = mmap(-1, _LOG_BYTES)
         log = ct.addressof(ct.c_char.from_buffer(self._log))
-        options = _opts(
+        options = opts(
             c.OpenOpts,
             object_name=name.encode()[:_OBJECT_NAME],
             kernel_log_buf=log,
@@ -152,17 +161,6 @@ class Object:
         handle, self._object = self._object, None
         if handle:
             c.close(handle)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _walk(self, following: Any) -> Iterator[int]:
         found = following(self._object, None)
@@ -190,12 +188,12 @@ class Object:
         found = c.find_program(self._object, program.encode())
         if not found:
             raise BpfError(f"object {self.name}: program {program}", errno.ENOENT)
-        _checked(c.program_autoload(found, wanted), f"object {self.name}: autoload of {program}")
+        checked(c.program_autoload(found, wanted), f"object {self.name}: autoload of {program}")
 
     def set_max_entries(self, name: str, count: int) -> None:
         """Choose the capacity of a map that load() will create."""
         done = c.map_set_max_entries(self._map(name), count)
-        _checked(done, f"object {self.name}: capacity {count} of map {name}")
+        checked(done, f"object {self.name}: capacity {count} of map {name}")
 
     def multiply_entries(self, name: str, by: int) -> None:
         """Choose the capacity of a map as a multiple of what the object says, or said before."""
@@ -204,7 +202,7 @@ class Object:
     def reuse_map(self, name: str, fd: Fd) -> None:
         """Use an existing map instead of creating one; the descriptor stays the caller's."""
         done = c.map_reuse_fd(self._map(name), fd.fileno())
-        _checked(done, f"object {self.name}: use of an existing map as {name}")
+        checked(done, f"object {self.name}: use of an existing map as {name}")
 
     def initial_value(self, section: str) -> bytes:
         """Contents of a section of data, such as .rodata, as load() will write them."""
@@ -215,7 +213,7 @@ class Object:
     def set_initial_value(self, section: str, value: bytes) -> None:
         """Replace the contents of a section of data; the size cannot change."""
         done = c.map_set_initial_value(self._map(section), value, len(value))
-        _checked(done, f"object {self.name}: contents of {section}")
+        checked(done, f"object {self.name}: contents of {section}")
 
     def load(self) -> None:
         """Create maps and load programs; a refusal carries the verifier's log."""
@@ -227,16 +225,14 @@ class Object:
 
     def map_fd(self, name: str) -> Fd:
         """A descriptor of a map after load(), which outlives the object."""
-        number = _checked(
-            c.map_fd(self._map(name)), f"object {self.name}: descriptor of map {name}"
-        )
+        number = checked(c.map_fd(self._map(name)), f"object {self.name}: descriptor of map {name}")
         return Fd(os.dup(number))
 
     def program_fd(self, name: str) -> Fd:
         """A descriptor of a program after load(), which outlives the object."""
         found = c.find_program(self._object, name.encode())
         number = c.program_fd(found) if found else -errno.ENOENT
-        return Fd(os.dup(_checked(number, f"object {self.name}: descriptor of program {name}")))
+        return Fd(os.dup(checked(number, f"object {self.name}: descriptor of program {name}")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +271,7 @@ class LinkInfo:
 
 def _info(fd: Fd, info: Any, what: str) -> Any:
     size = ct.c_uint32(ct.sizeof(info))
-    _checked(c.obj_info(fd.fileno(), ct.byref(info), ct.byref(size)), f"reading about a {what}")
+    checked(c.obj_info(fd.fileno(), ct.byref(info), ct.byref(size)), f"reading about a {what}")
     return info
 
 
@@ -304,17 +300,17 @@ def link_info(fd: Fd) -> LinkInfo:
 
 def program_by_id(number: int) -> Fd:
     """Open a loaded program by its id."""
-    return Fd(_checked(c.program_by_id(number), f"opening program {number}"))
+    return Fd(checked(c.program_by_id(number), f"opening program {number}"))
 
 
 def map_by_id(number: int) -> Fd:
     """Open a map by its id."""
-    return Fd(_checked(c.map_by_id(number), f"opening map {number}"))
+    return Fd(checked(c.map_by_id(number), f"opening map {number}"))
 
 
 def btf(number: int) -> bytes:
     """The BTF of this id, as the section .BTF of the object had it."""
-    with Fd(_checked(c.btf_by_id(number), f"opening BTF {number}")) as fd:
+    with Fd(checked(c.btf_by_id(number), f"opening BTF {number}")) as fd:
         data = ct.create_string_buffer(_info(fd, c.BtfInfo(), "BTF").size)
         _info(fd, c.BtfInfo(data=ct.addressof(data), size=len(data)), "BTF")
     return data.raw
@@ -322,23 +318,23 @@ def btf(number: int) -> bytes:
 
 def create_map(spec: MapSpec, capacity: int | None = None) -> Fd:
     """Create a map without BTF of its own; a program's object creates it with (Object.load)."""
-    options = _opts(c.CreateOpts, map_flags=spec.flags)
+    options = opts(c.CreateOpts, map_flags=spec.flags)
     name = spec.name.encode()[:_OBJECT_NAME]
     sizes = spec.key.dtype.itemsize, spec.value.dtype.itemsize
     result = c.map_create(
         int(spec.kind), name, *sizes, capacity or spec.capacity, ct.byref(options)
     )
-    return Fd(_checked(result, f"creating map {spec.name}"))
+    return Fd(checked(result, f"creating map {spec.name}"))
 
 
 def pin(fd: Fd, path: Path) -> None:
     """Give a map, program or link a name in a BPF file system."""
-    _checked(c.obj_pin(fd.fileno(), os.fsencode(path)), f"pinning {path}")
+    checked(c.obj_pin(fd.fileno(), os.fsencode(path)), f"pinning {path}")
 
 
 def get(path: Path) -> Fd:
     """Open what is pinned."""
-    return Fd(_checked(c.obj_get(os.fsencode(path)), f"opening {path}"))
+    return Fd(checked(c.obj_get(os.fsencode(path)), f"opening {path}"))
 
 
 def create_xdp_link(program: Fd, ifindex: int, flags: int) -> Fd:
@@ -352,27 +348,27 @@ def create_tc_link(program: Fd, ifindex: int) -> Fd:
 
 
 def _create_link(program: Fd, ifindex: int, kind: int, flags: int) -> Fd:
-    options = _opts(c.LinkCreateOpts, flags=flags)
+    options = opts(c.LinkCreateOpts, flags=flags)
     with _messages() as said:
         result = c.link_create(program.fileno(), ifindex, kind, ct.byref(options))
-    return Fd(_checked(result, f"attaching to interface {ifindex}", "".join(said)))
+    return Fd(checked(result, f"attaching to interface {ifindex}", "".join(said)))
 
 
 def attach_tracepoint(program: Fd) -> Fd:
     """Attach a program of a section tp_btf/... to the tracepoint that it was loaded for."""
     result = c.tracepoint_open(None, program.fileno())
-    return Fd(_checked(result, "attaching to a tracepoint"))
+    return Fd(checked(result, "attaching to a tracepoint"))
 
 
 def update_link(link: Fd, program: Fd) -> None:
     """Switch a link to another program: a packet sees the one or the other, never none."""
-    options = _opts(c.LinkUpdateOpts)
-    _checked(c.link_update(link.fileno(), program.fileno(), ct.byref(options)), "switching a link")
+    options = opts(c.LinkUpdateOpts)
+    checked(c.link_update(link.fileno(), program.fileno(), ct.byref(options)), "switching a link")
 
 
 def detach_link(link: Fd) -> None:
     """Detach now, whoever else holds the link."""
-    _checked(c.link_detach(link.fileno()), "detaching a link")
+    checked(c.link_detach(link.fileno()), "detaching a link")
 
 
 # membarrier(2) has no function in glibc: its number in the kernel's tables.
@@ -390,104 +386,9 @@ def quiesce() -> None:
         time.sleep(0.1)
 
 
-def lookup(fd: Fd, key: bytes, value_size: int) -> bytes | None:
-    """The value of one key, or None. Per-CPU maps give 8-byte aligned values, one per CPU."""
-    value = ct.create_string_buffer(value_size)
-    result = c.lookup(fd.fileno(), key, value)
-    if result == -errno.ENOENT:
-        return None
-    _checked(result, "reading a map")
-    return value.raw
-
-
-def update(fd: Fd, key: bytes, value: bytes, flags: int = 0) -> None:
-    """Write one row."""
-    _checked(c.update(fd.fileno(), key, value, flags), "writing a map")
-
-
-def delete(fd: Fd, key: bytes) -> bool:
-    """Delete one row; False if it was not there."""
-    result = c.delete(fd.fileno(), key)
-    if result != -errno.ENOENT:
-        _checked(result, "deleting from a map")
-    return bool(result == 0)
-
-
-def _pointer(rows: Rows) -> int:
-    if not rows.flags.c_contiguous:
-        raise ValueError("rows must be contiguous")
-    return rows.ctypes.data
-
-
-def lookup_batch(
-    fd: Fd, token: bytes | None, keys: Rows, values: Rows, count: int
-) -> tuple[int, bytes, int]:
-    """Read up to `count` rows into the arrays, going on from `token` (None: from the start).
-
-    Returns how many were read, the next token, and 0 or an errno: ENOENT is the end of the map
-    (rows may come with it), ENOSPC a bucket that holds more than `count` rows.
-    """
-    number = ct.c_uint32(count)
-    following = ct.create_string_buffer(max(keys.dtype.itemsize, 8))
-    result = c.lookup_batch(
-        fd.fileno(), token, following, _pointer(keys), _pointer(values), ct.byref(number), None
-    )
-    read = 0 if result == -errno.EFAULT else min(number.value, count)
-    return read, following.raw, -result
-
-
-def update_batch(fd: Fd, keys: Rows, values: Rows, flags: int = 0) -> tuple[int, int]:
-    """Write rows in order; returns how many were written, and 0 or the errno of the next one."""
-    number = ct.c_uint32(len(keys))
-    options = _opts(c.BatchOpts, elem_flags=flags)
-    result = c.update_batch(
-        fd.fileno(), _pointer(keys), _pointer(values), ct.byref(number), ct.byref(options)
-    )
-    return (0 if result == -errno.EFAULT else number.value), -result
-
-
-def update_words(fd: Fd, keys: Rows, values: Rows) -> tuple[int, int]:
-    """update_batch() for an array of 8-byte values that can be mapped: each value in one store.
-
-    The kernel's own update copies bytes (`rep movsb` where the processor has FSRM), which nothing
-    says to be atomic: a test saw a frame with the MAC of one row and the uplink of the one before.
-    """
-    indices, words = keys["index"].tolist(), values.view("u8").tolist()
-    with _words(fd) as rows:
-        for done, (index, word) in enumerate(zip(indices, words, strict=True)):
-            if index >= len(rows):
-                return done, errno.E2BIG
-            rows[index] = word
-    return len(keys), 0
-
-
-def read_words(fd: Fd) -> bytes:
-    """All values of an array of 8-byte values that can be mapped, at the cost of a copy."""
-    with _words(fd) as rows:
-        return rows.tobytes()
-
-
-@contextmanager
-def _words(fd: Fd) -> Iterator[memoryview]:
-    capacity = map_info(fd).capacity
-    with (
-        mmap(fd.fileno(), -(-capacity * 8 // PAGESIZE) * PAGESIZE) as memory,
-        memoryview(memory) as octets,
-        octets[: capacity * 8].cast("Q") as rows,
-    ):
-        yield rows
-
-
-def delete_batch(fd: Fd, keys: Rows) -> tuple[int, int]:
-    """Delete rows in order; returns how many were deleted, and 0 or the errno of the next one."""
-    number = ct.c_uint32(len(keys))
-    result = c.delete_batch(fd.fileno(), _pointer(keys), ct.byref(number), None)
-    return (0 if result == -errno.EFAULT else number.value), -result
-
-
 def possible_cpus() -> int:
     """How many values a per-CPU row has."""
-    return _checked(c.cpus(), "counting CPUs")
+    return checked(c.cpus(), "counting CPUs")
 
 
 def test_run(
@@ -510,7 +411,7 @@ def test_run(
     frame = ct.create_string_buffer(packet, len(packet))
     out = ct.create_string_buffer(len(packet) + room)
     context = c.XdpMd(data_end=len(packet), ingress_ifindex=ifindex, rx_queue_index=queue)
-    options = _opts(
+    options = opts(
         c.TestRunOpts,
         data_in=ct.addressof(frame),
         data_size_in=len(packet),
@@ -521,5 +422,5 @@ def test_run(
         options.ctx_in, options.ctx_size_in = ct.addressof(context), ct.sizeof(context)
     if not live:
         options.data_out, options.data_size_out = ct.addressof(out), len(out)
-    _checked(c.test_run(program.fileno(), ct.byref(options)), "running a program on a frame")
+    checked(c.test_run(program.fileno(), ct.byref(options)), "running a program on a frame")
     return options.retval, out.raw[: options.data_size_out], options.duration

@@ -22,7 +22,7 @@ from reconciler.abi.shape import LEARNED
 from reconciler.abi.spec import MapKind, Ownership
 from reconciler.abi.table import Rows, Table
 from reconciler.compile.state import Program
-from reconciler.datapath import carry, libbpf, tables
+from reconciler.datapath import carry, elements, libbpf, tables
 from reconciler.datapath import maps as kernel_maps
 from reconciler.datapath.links import Links
 from reconciler.datapath.maps import Layouts, Maps, OpenMap
@@ -155,7 +155,7 @@ class Sets:
             carried = self._pins.get(Pinned.CARRIED, name)
             if carried is not None:
                 size = live.spec.value.dtype.itemsize
-                libbpf.update(carried, index.to_bytes(4, "little"), bytes(size))
+                elements.update(carried, index.to_bytes(4, "little"), bytes(size))
 
     def _carry_sums(self, before: Pins, pair: carry.Pair) -> None:
         name, target = pair.new.name, pair.target

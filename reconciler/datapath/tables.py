@@ -16,7 +16,7 @@ from reconciler.abi.digest import Known, Recognised
 from reconciler.abi.generated import Generation
 from reconciler.abi.spec import MapKind, MapSpec
 from reconciler.abi.table import DuplicateKeyError, Rows, Table, raw
-from reconciler.datapath import libbpf
+from reconciler.datapath import elements, libbpf
 from reconciler.datapath.errors import TransientError, WriteError
 from reconciler.datapath.libbpf import BpfError, Fd
 
@@ -106,7 +106,7 @@ def _stands(fd: Fd, spec: MapSpec, found: Recognised) -> bool:
 
 def _read(fd: Fd, spec: MapSpec, capacity: int, batch: int) -> tuple[Rows, Rows]:
     if spec.words:
-        values = np.frombuffer(libbpf.read_words(fd), spec.value.dtype)
+        values = np.frombuffer(elements.read_words(fd), spec.value.dtype)
         return np.arange(len(values), dtype=np.uint32).view(spec.key.dtype), values
     # Never touched pages of an empty array cost nothing, so there is room for every row.
     keys, values = np.empty(capacity, spec.key.dtype), np.empty(capacity, spec.value.dtype)
@@ -116,11 +116,11 @@ def _read(fd: Fd, spec: MapSpec, capacity: int, batch: int) -> tuple[Rows, Rows]
         if asked == 0:
             asked = 1  # a full map says where it ends only when it is asked for more
             more = np.empty(1, spec.key.dtype), np.empty(1, spec.value.dtype)
-            count, token, code = libbpf.lookup_batch(fd, token, *more, asked)
+            count, token, code = elements.lookup_batch(fd, token, *more, asked)
             if code == errno.ENOENT and count == 0:
                 return keys, values
             raise _Disturbed("more rows than it can hold")
-        count, token, code = libbpf.lookup_batch(fd, token, keys[read:], values[read:], asked)
+        count, token, code = elements.lookup_batch(fd, token, keys[read:], values[read:], asked)
         read += count
         if code == errno.ENOENT:
             return keys[:read], values[:read]
@@ -141,7 +141,7 @@ def read_sums(fd: Fd, spec: MapSpec, capacity: int) -> Rows:
     values = np.empty((capacity, cpus), spec.value.dtype)  # values are whole 8-byte words
     read, token = 0, None
     while read < capacity:
-        count, token, code = libbpf.lookup_batch(
+        count, token, code = elements.lookup_batch(
             fd, token, keys[read:], values[read:], min(BATCH, capacity - read)
         )
         read += count
@@ -158,13 +158,13 @@ def read_sums(fd: Fd, spec: MapSpec, capacity: int) -> Rows:
 def tell_written(fd: Fd) -> None:
     """Make what the data plane remembers of flows stale, after a write; `fd` is `generations`."""
     key = Generation.WRITTEN.to_bytes(4, "little")
-    libbpf.update(fd, key, time.monotonic_ns().to_bytes(8, "little"))
+    elements.update(fd, key, time.monotonic_ns().to_bytes(8, "little"))
 
 
 def zero_sums(fd: Fd, spec: MapSpec, index: int) -> None:
     """Reset one row of a per-CPU array on every CPU."""
     size = spec.value.dtype.itemsize * libbpf.possible_cpus()
-    libbpf.update(fd, index.to_bytes(4, "little"), bytes(size))
+    elements.update(fd, index.to_bytes(4, "little"), bytes(size))
 
 
 def read_rows(fd: Fd, spec: MapSpec, keys: Rows) -> tuple[Rows, NDArray[np.bool_]]:
@@ -176,7 +176,7 @@ def read_rows(fd: Fd, spec: MapSpec, keys: Rows) -> tuple[Rows, NDArray[np.bool_
     present = np.zeros(len(keys), np.bool_)
     size = spec.value.dtype.itemsize
     for row, key in enumerate(keys):
-        found = libbpf.lookup(fd, key.tobytes(), size)
+        found = elements.lookup(fd, key.tobytes(), size)
         if found is not None and not (spec.dense and found == bytes(size)):
             values[row] = np.frombuffer(found, spec.value.dtype)[0]
             present[row] = True
@@ -188,14 +188,14 @@ def write_rows(
 ) -> int:
     """Write rows in order; how many were written: all, or WriteError."""
     keys, values = np.ascontiguousarray(keys), np.ascontiguousarray(values)
-    update = libbpf.update_words if spec.words else libbpf.update_batch
+    update = elements.update_words if spec.words else elements.update_batch
 
     def write(start: int) -> tuple[int, int]:
         end = start + BATCH
         return update(fd, keys[start:end], values[start:end])
 
     def write_one(row: int) -> None:
-        libbpf.update(fd, keys[row].tobytes(), values[row].tobytes())
+        elements.update(fd, keys[row].tobytes(), values[row].tobytes())
 
     return _all_rows(len(keys), write, write_one, pause)
 
@@ -209,10 +209,10 @@ def delete_rows(
     keys = np.ascontiguousarray(keys)
 
     def delete(start: int) -> tuple[int, int]:
-        return libbpf.delete_batch(fd, keys[start : start + BATCH])
+        return elements.delete_batch(fd, keys[start : start + BATCH])
 
     def delete_one(row: int) -> None:
-        libbpf.delete(fd, keys[row].tobytes())
+        elements.delete(fd, keys[row].tobytes())
 
     return _all_rows(len(keys), delete, delete_one, pause)
 

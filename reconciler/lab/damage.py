@@ -12,7 +12,7 @@ import numpy as np
 
 from reconciler.abi.generated import MAPS, Generation
 from reconciler.compile.check import fill_check
-from reconciler.datapath import libbpf, tables
+from reconciler.datapath import elements, libbpf, tables
 from reconciler.datapath.pins import Pinned, Pins
 from reconciler.lab.demo import Heard
 from reconciler.lab.directory import Member
@@ -84,13 +84,13 @@ class _Row:
 
     def value(self) -> bytes | None:
         """As it is now."""
-        return libbpf.lookup(self._map, self._key.tobytes(), self._dtype.itemsize)
+        return elements.lookup(self._map, self._key.tobytes(), self._dtype.itemsize)
 
     def mislead(self) -> None:
         """Send the endpoint's packets elsewhere, at once, in a row that the programs believe."""
         value = np.frombuffer(self.value() or bytes(self._dtype.itemsize), self._dtype).copy()
         value["ifindex"] = LOOPBACK
-        libbpf.update(self._map, self._key.tobytes(), fill_check(self._key, value).tobytes())
+        elements.update(self._map, self._key.tobytes(), fill_check(self._key, value).tobytes())
         tables.tell_written(self._generations)
         self._misled = self._written()
 
@@ -99,7 +99,7 @@ class _Row:
         return self._written() != self._misled and self.value() == intact
 
     def _written(self) -> bytes | None:
-        return libbpf.lookup(self._generations, Generation.WRITTEN.to_bytes(4, "little"), 8)
+        return elements.lookup(self._generations, Generation.WRITTEN.to_bytes(4, "little"), 8)
 
 
 def _map(pins: Pins, name: str) -> libbpf.Fd:

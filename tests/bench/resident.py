@@ -22,7 +22,7 @@ from pyroute2 import IPRoute
 from reconciler.abi.generated import MAPS
 from reconciler.abi.table import zeros
 from reconciler.agent import client
-from reconciler.datapath import libbpf
+from reconciler.datapath import elements
 from reconciler.datapath.pins import Pinned, Pins
 from tests.bench import generate
 from tests.bench.generate import Size
@@ -111,11 +111,11 @@ class Resident:
         commit = generate.prepare(self.git, files, "change")
         with self._pins.get(Pinned.MAP, "endpoints") as fd:  # type: ignore[union-attr]
             size = SPEC.value.dtype.itemsize
-            before = libbpf.lookup(fd, key, size)
+            before = elements.lookup(fd, key, size)
             spent = self.cpu()
             begin = time.perf_counter()
             self.git.references["refs/heads/main"].set_target(commit)
-            while libbpf.lookup(fd, key, size) == before:
+            while elements.lookup(fd, key, size) == before:
                 assert time.perf_counter() - begin < PATIENCE, self._log.read_text()
                 time.sleep(0.0005)
             live = time.perf_counter() - begin

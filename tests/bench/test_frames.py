@@ -18,7 +18,7 @@ from pyroute2 import IPRoute
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
-from reconciler.datapath import libbpf
+from reconciler.datapath import elements, libbpf
 from reconciler.datapath.libbpf import Fd
 from reconciler.datapath.pins import Pinned
 from tests.bench.figures import QUICK, Report
@@ -68,7 +68,7 @@ class Lane:
 
     def ended(self) -> int:
         """Frames that came to the end, so far."""
-        raw = libbpf.lookup(self._count, bytes(4), 8 * libbpf.possible_cpus())
+        raw = elements.lookup(self._count, bytes(4), 8 * libbpf.possible_cpus())
         assert raw is not None
         return sum(int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw), 8))
 

@@ -20,7 +20,7 @@ from scapy.packet import Packet, Raw
 
 from reconciler.abi.generated import MAPS, Reason, Stage
 from reconciler.compile.check import fill_check
-from reconciler.datapath import libbpf, tables
+from reconciler.datapath import elements, libbpf, tables
 from tests.bench.figures import QUICK, Report
 from tests.bench.live import DRIVER
 from tests.bpf.frames import BLUE, DB, ME, MY_MAC, PEER_MAC, WEB, B, C, D, tunnel
@@ -107,9 +107,9 @@ class Restorer:
         chosen = np.zeros(PLACES, np.uint16)
         chosen[: len(places)] = places
         first = frames[0][:HEADER] + len(frames[0]).to_bytes(4, "little") + (chosen * 2).tobytes()
-        libbpf.update(self.maps["original"], bytes(4), first + bytes(4))
+        elements.update(self.maps["original"], bytes(4), first + bytes(4))
         for index, values in enumerate(starts[:, chosen]):
-            libbpf.update(self.maps["differences"], index.to_bytes(4, "little"), values.tobytes())
+            elements.update(self.maps["differences"], index.to_bytes(4, "little"), values.tobytes())
 
     def measure(self, program: libbpf.Fd, frames: list[bytes]) -> Taken:
         """The least of RUNS, in turn, so that the machine's ups and downs are everybody's."""
@@ -119,7 +119,7 @@ class Restorer:
     def _turn(self, program: libbpf.Fd, frame: bytes) -> Taken:
         through = []
         for target in (program, self.nothing):
-            libbpf.update(self.target, bytes(4), target.fileno().to_bytes(4, "little"))
+            elements.update(self.target, bytes(4), target.fileno().to_bytes(4, "little"))
             through.append(self._run(self.program, frame))
         return Taken(*through, self._run(self.passing, frame), self._run(self.swap, frame))
 

@@ -32,7 +32,7 @@ from reconciler.abi.generated import (
 )
 from reconciler.abi.table import Table
 from reconciler.compile.check import fill_check
-from reconciler.datapath import bindings, libbpf
+from reconciler.datapath import bindings, elements, libbpf
 from reconciler.datapath.objects import give_each_cpu_its_flows
 from reconciler.datapath.prober import health_clock
 
@@ -120,7 +120,7 @@ class Bench:
         """Say, as the control plane does, that rows were written."""
         number = time.monotonic_ns().to_bytes(8, "little")
         key = Generation.WRITTEN.to_bytes(4, "little")
-        libbpf.update(self.maps["generations"], key, number)
+        elements.update(self.maps["generations"], key, number)
 
     def close(self) -> None:
         """Let go of programs and maps."""
@@ -130,7 +130,9 @@ class Bench:
     def per_cpu(self, name: str, index: int) -> dict[str, int]:
         """A per-CPU row, summed."""
         spec = MAPS[name].value.dtype
-        raw = libbpf.lookup(self.maps[name], index.to_bytes(4, "little"), spec.itemsize * self.cpus)
+        raw = elements.lookup(
+            self.maps[name], index.to_bytes(4, "little"), spec.itemsize * self.cpus
+        )
         assert raw is not None
         rows = np.frombuffer(raw, spec)
         return {column: int(rows[column].sum()) for column in spec.names or ()}
@@ -140,7 +142,7 @@ class Bench:
         spec = MAPS["reasons"]
         keys = np.zeros(Reason.COUNT, spec.key.dtype)
         values = np.zeros(Reason.COUNT * self.cpus, spec.value.dtype)
-        libbpf.lookup_batch(self.maps["reasons"], None, keys, values, len(keys))
+        elements.lookup_batch(self.maps["reasons"], None, keys, values, len(keys))
         counted: NDArray[np.uint64] = values["packets"].reshape(-1, self.cpus).sum(axis=1)
         return counted
 
@@ -227,7 +229,7 @@ class World:
     def write(self, name: str, key: dict[str, Any], value: dict[str, Any]) -> Self:
         """Write a row; its `check` is right unless `value` says otherwise."""
         keys, values = self.row(name, key, value)
-        libbpf.update(self.bench.maps[name], keys.tobytes(), values.tobytes())
+        elements.update(self.bench.maps[name], keys.tobytes(), values.tobytes())
         self.bench.written()
         self._written.append((name, keys.tobytes()))
         return self
@@ -235,7 +237,7 @@ class World:
     def load(self, table: Table) -> None:
         """Write the rows of a bound table, as they are."""
         for key, value in zip(table.keys, table.values, strict=True):
-            libbpf.update(self.bench.maps[table.spec.name], key.tobytes(), value.tobytes())
+            elements.update(self.bench.maps[table.spec.name], key.tobytes(), value.tobytes())
             self._written.append((table.spec.name, key.tobytes()))
         self.bench.written()
 
@@ -260,7 +262,7 @@ class World:
     def read_path(self, vni: int, where: str) -> dict[str, Any] | None:
         """The columns of a direct path; `age` in units of the data plane's clock."""
         keys, values = self.row("paths", {"vni": vni, "address": address(where)}, {})
-        raw = libbpf.lookup(self.bench.maps["paths"], keys.tobytes(), values.itemsize)
+        raw = elements.lookup(self.bench.maps["paths"], keys.tobytes(), values.itemsize)
         if raw is None:
             return None
         found = np.frombuffer(raw, values.dtype)[0]
@@ -362,7 +364,7 @@ class World:
     def read_health(self, where: str) -> dict[str, int]:
         """The columns of a host's health."""
         keys, values = self.row("health", {"index": slot(where)}, {})
-        raw = libbpf.lookup(self.bench.maps["health"], keys.tobytes(), values.itemsize)
+        raw = elements.lookup(self.bench.maps["health"], keys.tobytes(), values.itemsize)
         assert raw is not None
         found = np.frombuffer(raw, values.dtype)[0]
         return {column: int(found[column]) for column in values.dtype.names or ()}
@@ -375,20 +377,20 @@ class World:
         """Take away every row that was written or learned, and zero the counters."""
         for name, key in self._written:
             if MAPS[name].dense:
-                libbpf.update(self.bench.maps[name], key, bytes(MAPS[name].value.dtype.itemsize))
+                elements.update(self.bench.maps[name], key, bytes(MAPS[name].value.dtype.itemsize))
             else:
-                libbpf.delete(self.bench.maps[name], key)
+                elements.delete(self.bench.maps[name], key)
         self._written.clear()
         self.bench.written()
         for name in ("counters", "errors"):
             zero = bytes(MAPS[name].value.dtype.itemsize * self.bench.cpus)
             for counter in range(self._counters + 1):
-                libbpf.update(self.bench.maps[name], counter.to_bytes(4, "little"), zero)
+                elements.update(self.bench.maps[name], counter.to_bytes(4, "little"), zero)
         keys = np.zeros(CAPACITY["paths"], MAPS["paths"].key.dtype)
         values = np.zeros(CAPACITY["paths"], MAPS["paths"].value.dtype)
-        read, _, _ = libbpf.lookup_batch(self.bench.maps["paths"], None, keys, values, len(keys))
+        read, _, _ = elements.lookup_batch(self.bench.maps["paths"], None, keys, values, len(keys))
         for key in keys[:read]:
-            libbpf.delete(self.bench.maps["paths"], key.tobytes())
+            elements.delete(self.bench.maps["paths"], key.tobytes())
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from scapy.packet import Packet, Raw
 
 from reconciler.abi.generated import OptionFlag, Reason, Stage
 from reconciler.compile.check import multipliers
-from reconciler.datapath import libbpf
+from reconciler.datapath import elements
 from tests.bpf.frames import BLUE, DB, ME, ME6, MY_MAC, PEER, PEER_MAC, WEB, B, C, D, tunnel
 from tests.bpf.harness import INTERFACE, ROUTER, Outcome, World, address, mac
 
@@ -59,7 +59,7 @@ def receive(world: World, frame: Packet) -> Outcome:
 def in_silence(world: World, name: str, key: dict[str, object]) -> None:
     """Delete a row without saying so."""
     keys, _ = world.row(name, key, {})
-    libbpf.delete(world.bench.maps[name], keys.tobytes())
+    elements.delete(world.bench.maps[name], keys.tobytes())
 
 
 def forget_endpoint(world: World, where: str) -> None:
@@ -266,7 +266,7 @@ def test_what_is_sent_back_is_tried_again_each_time(sender: World) -> None:
     keys, values = sender.row(
         "endpoints", {"vni": BLUE, "address": address(other)}, {"flags": 1, "ifindex": INTERFACE}
     )
-    libbpf.update(sender.bench.maps["endpoints"], keys.tobytes(), values.tobytes())
+    elements.update(sender.bench.maps["endpoints"], keys.tobytes(), values.tobytes())
     try:
         assert receive(sender, tunnel(packet(other), source=B)).reason == Reason.DELIVERED
     finally:

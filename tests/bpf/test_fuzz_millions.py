@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from reconciler.abi.generated import Reason
-from reconciler.datapath import libbpf
+from reconciler.datapath import elements, libbpf
 from tests.bpf.built import altered, built
 from tests.bpf.corpus import (
     BEHIND,
@@ -120,18 +120,18 @@ class Fuzzer:
             target = opened.map_fd("target")
         for number, frame in enumerate(corpus):
             value = len(frame).to_bytes(8, "little") + frame.ljust(512, b"\0")
-            libbpf.update(samples, number.to_bytes(4, "little"), value)
+            elements.update(samples, number.to_bytes(4, "little"), value)
         state = (seed * 0x9E3779B97F4A7C15 % 2**64, *[0] * 69)
         number = self.bench.programs[program].fileno()
-        libbpf.update(target, bytes(4), number.to_bytes(4, "little"))
+        elements.update(target, bytes(4), number.to_bytes(4, "little"))
         with on_processor(min(os.sched_getaffinity(0))):  # whose counters are looked at
             for done in range(0, frames, CHUNK):
                 count = min(CHUNK, frames - done)
                 # The last frame of a call is judged by nobody: the next begins with one of its own.
-                libbpf.update(states, bytes(4), STATE.pack(*state[:4], 0, *state[5:]))
+                elements.update(states, bytes(4), STATE.pack(*state[:4], 0, *state[5:]))
                 verdict, _, _ = libbpf.test_run(fuzz, bytes(64), repeat=count + 1)
                 assert verdict != Xdp.ABORTED
-                raw = libbpf.lookup(states, bytes(4), STATE.size)
+                raw = elements.lookup(states, bytes(4), STATE.size)
                 assert raw is not None
                 state = STATE.unpack(raw)
         _, _, judged, violations, *_ = state
@@ -146,7 +146,7 @@ class Fuzzer:
 
 def said(findings: libbpf.Fd, number: int) -> str:
     """A violation as people read it."""
-    raw = libbpf.lookup(findings, number.to_bytes(4, "little"), FINDING.itemsize)
+    raw = elements.lookup(findings, number.to_bytes(4, "little"), FINDING.itemsize)
     assert raw is not None
     row = np.frombuffer(raw, FINDING)[0]
     frames = [row[each].tobytes()[: int(row[f"{each}_length"])] for each in ("before", "after")]

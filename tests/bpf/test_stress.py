@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from reconciler.abi.generated import MAPS, Reason, Stage
 from reconciler.abi.table import Rows, zeros
 from reconciler.compile.check import fill_check
-from reconciler.datapath import libbpf, tables
+from reconciler.datapath import elements, libbpf, tables
 from tests.bpf.built import altered, built
 from tests.bpf.frames import BLUE, ME, MY_MAC, OTHER, WEB, B, datagram, tunnel
 from tests.bpf.harness import INTERFACE, SELF, Bench, World, Xdp, address, clock, on_processor
@@ -84,14 +84,16 @@ class Rig:
             originals, seen = opened.map_fd("originals"), opened.map_fd("seen")
         for row, frame in enumerate(frames):
             value = len(frame).to_bytes(8, "little") + frame[:HEADER]
-            libbpf.update(originals, row.to_bytes(4, "little"), value)
-        libbpf.update(target, bytes(4), self.bench.programs[program].fileno().to_bytes(4, "little"))
+            elements.update(originals, row.to_bytes(4, "little"), value)
+        elements.update(
+            target, bytes(4), self.bench.programs[program].fileno().to_bytes(4, "little")
+        )
         reader, writer = sorted(os.sched_getaffinity(0))[:2]
         with on_processor(reader), repeated(write, writer):
             for _ in range(chunks):
                 verdict, _, _ = libbpf.test_run(stress, frames[0], repeat=CHUNK)
                 assert verdict != Xdp.ABORTED
-        raw = libbpf.lookup(seen, bytes(4), SEEN.itemsize)
+        raw = elements.lookup(seen, bytes(4), SEEN.itemsize)
         assert raw is not None
         found = np.frombuffer(raw, SEEN)[0]
         dropped = int((self.bench.reasons() - before)[Reason.DROP_TORN])
@@ -181,10 +183,10 @@ def writer(fd: libbpf.Fd, keys: Rows, values: Rows) -> Callable[[], None]:
     first = np.ascontiguousarray(values[: ROWS // 2])
 
     def write() -> None:
-        assert libbpf.update_batch(fd, keys, values) == (len(keys), 0)
+        assert elements.update_batch(fd, keys, values) == (len(keys), 0)
         for _ in range(16):
-            assert libbpf.delete_batch(fd, half) == (len(half), 0)
-            assert libbpf.update_batch(fd, half, first) == (len(half), 0)
+            assert elements.delete_batch(fd, half) == (len(half), 0)
+            assert elements.update_batch(fd, half, first) == (len(half), 0)
 
     return write
 
@@ -215,7 +217,7 @@ def case(rig: Rig, name: str) -> Case:
 def stress(rig: Rig, name: str, chunks: int) -> Seen:
     table, program, frames, rows = case(rig, name)
     seen = rig.run(program, frames, writer(rig.bench.maps[table], *rows), chunks)
-    libbpf.delete_batch(rig.bench.maps[table], np.ascontiguousarray(rows[0][:ROWS]))
+    elements.delete_batch(rig.bench.maps[table], np.ascontiguousarray(rows[0][:ROWS]))
     print(f"\n{name}: {seen}")
     return seen
 

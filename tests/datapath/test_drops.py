@@ -16,7 +16,7 @@ from scapy.layers.l2 import Ether
 from reconciler.abi.generated import MAPS, KernelDrop
 from reconciler.compile.programs import DROPS
 from reconciler.compile.state import Interface, Program
-from reconciler.datapath import libbpf, tables
+from reconciler.datapath import elements, libbpf, tables
 from reconciler.datapath.drops import GONE, reason
 from reconciler.datapath.kernel import KernelDatapath
 from reconciler.datapath.pins import Pinned, Pins
@@ -131,7 +131,7 @@ def test_a_burst_that_overflows_an_endpoints_queue_is_counted(pair: Pair, verdic
         opened.load()
         program, target = opened.program_fd("again"), opened.map_fd("target")
     with libbpf.get(pair.world.place.pins.path(Pinned.PROGRAM, "access")) as access:
-        libbpf.update(target, bytes(4), access.fileno().to_bytes(4, "little"))
+        elements.update(target, bytes(4), access.fileno().to_bytes(4, "little"))
     before = pair.traffic().reasons["delivered"].packets
     senders = [threading.Thread(target=pair.send, args=(BURST, program)) for _ in range(2)]
     for each in senders:

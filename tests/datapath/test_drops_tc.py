@@ -17,7 +17,7 @@ from scapy.layers.l2 import Ether
 
 from reconciler.abi.generated import KernelDrop
 from reconciler.compile.state import HostState, Interface
-from reconciler.datapath import libbpf
+from reconciler.datapath import elements, libbpf
 from reconciler.datapath.drops import GONE, reason
 from reconciler.datapath.enums import kernel_enum
 from reconciler.datapath.kernel import KernelDatapath
@@ -256,7 +256,7 @@ def test_what_a_program_at_the_other_end_drops_is_not_counted(
             link = libbpf.create_xdp_link(program, index, DRIVER)
     with program, link:
         pair.send(10, target="10.0.1.12" if where == "endpoint" else "10.0.1.50")
-        count = libbpf.lookup(dropped, bytes(4), 8)
+        count = elements.lookup(dropped, bytes(4), 8)
     assert count is not None
     assert int.from_bytes(count, "little") >= 10
     assert pair.lost() == {}

@@ -16,7 +16,7 @@ import pytest
 from reconciler.abi.generated import CONSTANTS, MAPS
 from reconciler.abi.spec import Ownership
 from reconciler.compile.state import HostState
-from reconciler.datapath import libbpf, tables
+from reconciler.datapath import elements, libbpf, tables
 from reconciler.datapath.kernel import KernelConfig, KernelDatapath
 from reconciler.datapath.objects import ObjectError, constants_place
 from reconciler.datapath.pins import NoBpffsError, Noted, Pinned
@@ -55,7 +55,9 @@ def test_constants_are_found_among_others(world: KernelWorld) -> None:
         with libbpf.get(world.place.pins.path(Pinned.PROGRAM, each.name)) as program:
             ids = libbpf.program_info(program).map_ids
         sections = [fd for fd in map(libbpf.map_by_id, ids) if "rodata" in libbpf.map_info(fd).name]
-        (frozen,) = (libbpf.lookup(fd, bytes(4), libbpf.map_info(fd).value_size) for fd in sections)
+        (frozen,) = (
+            elements.lookup(fd, bytes(4), libbpf.map_info(fd).value_size) for fd in sections
+        )
         assert frozen is not None
         assert frozen[constants_place(elf) :].startswith(each.constants)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reconciler.abi.generated import MAPS
-from reconciler.datapath import libbpf
+from reconciler.datapath import elements, libbpf
 from reconciler.datapath.errors import HostError
 from reconciler.datapath.libbpf import BpfError, Fd, Object
 
@@ -113,22 +113,22 @@ def test_errors_name_what_was_attempted(tmp_path: Path) -> None:
         with pytest.raises(BpfError, match="attaching to interface 1"):
             libbpf.create_xdp_link(fd, 1, 0)
     with Fd(os.open(tmp_path, os.O_RDONLY)) as folder, pytest.raises(BpfError) as wrong:
-        libbpf.lookup(folder, bytes(4), 8)
+        elements.lookup(folder, bytes(4), 8)
     assert wrong.value.errno == errno.EINVAL
 
 
 def test_rows_that_are_not_contiguous_are_refused() -> None:
     spec = MAPS["hosts"]
     with libbpf.create_map(spec, 8) as fd, pytest.raises(ValueError, match="contiguous"):
-        libbpf.update_batch(fd, np.zeros(8, spec.key.dtype)[::2], np.zeros(4, spec.value.dtype))
+        elements.update_batch(fd, np.zeros(8, spec.key.dtype)[::2], np.zeros(4, spec.value.dtype))
 
 
 def test_single_rows_are_written_read_and_deleted() -> None:
     with libbpf.create_map(MAPS["hosts"], 4) as fd:
         assert libbpf.map_info(fd).capacity == 4
         key, value = bytes([10, 0, 0, 1]), bytes(range(8))
-        assert libbpf.lookup(fd, key, 8) is None
-        libbpf.update(fd, key, value)
-        assert libbpf.lookup(fd, key, 8) == value
-        assert libbpf.delete(fd, key)
-        assert not libbpf.delete(fd, key)
+        assert elements.lookup(fd, key, 8) is None
+        elements.update(fd, key, value)
+        assert elements.lookup(fd, key, 8) == value
+        assert elements.delete(fd, key)
+        assert not elements.delete(fd, key)

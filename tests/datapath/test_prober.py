@@ -12,7 +12,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import ARP, Ether
 
 from reconciler.abi.generated import MAPS, Wire
-from reconciler.datapath import libbpf
+from reconciler.datapath import elements, libbpf
 from reconciler.datapath.errors import TransientError
 from reconciler.datapath.pins import Pinned
 from reconciler.datapath.prober import CLASS, KernelProber, payload
@@ -128,12 +128,12 @@ def test_what_it_writes_stands_in_the_map_and_the_other_way_round(place: Place) 
     fd = place.pins.get(Pinned.MAP, "health")
     assert fd is not None
     prober.health["dead"][77] = 5
-    raw = libbpf.lookup(fd, (77).to_bytes(4, "little"), 16)
+    raw = elements.lookup(fd, (77).to_bytes(4, "little"), 16)
     assert raw is not None
     assert np.frombuffer(raw, SPEC.value.dtype)["dead"] == 5
     row = np.zeros(1, SPEC.value.dtype)
     row["heard"] = 9
-    libbpf.update(fd, (SPEC.capacity - 1).to_bytes(4, "little"), row.tobytes())
+    elements.update(fd, (SPEC.capacity - 1).to_bytes(4, "little"), row.tobytes())
     assert prober.health["heard"][SPEC.capacity - 1] == 9
     prober.close()
     fd.close()
@@ -161,9 +161,9 @@ def test_a_verdict_makes_remembered_decisions_stale(place: Place) -> None:
     prober.tell()  # nothing is remembered yet
     with libbpf.create_map(MAPS["generations"]) as fd:
         place.pins.put(Pinned.MAP, "generations", fd)
-        before = libbpf.lookup(fd, bytes(4), 8)
+        before = elements.lookup(fd, bytes(4), 8)
         prober.tell()
-        assert libbpf.lookup(fd, bytes(4), 8) != before
+        assert elements.lookup(fd, bytes(4), 8) != before
     prober.close()
 
 

@@ -17,7 +17,7 @@ from reconciler.abi.shape import LEARNED, Shape
 from reconciler.abi.spec import MapKind, Ownership
 from reconciler.abi.table import Rows, raw
 from reconciler.compile.state import HostState
-from reconciler.datapath import carry, libbpf, room, tables
+from reconciler.datapath import carry, elements, libbpf, room, tables
 from reconciler.datapath.kernel import KernelDatapath
 from reconciler.datapath.libbpf import BpfError
 from reconciler.datapath.maps import Layout, OpenMap
@@ -86,7 +86,7 @@ def count_reason(world: KernelWorld, number: int) -> None:
     """A verdict is counted, on every CPU."""
     values = np.full((CPUS, 2), number, np.uint64)
     with world.map("reasons") as fd:
-        libbpf.update(fd, bytes(4), values.tobytes())
+        elements.update(fd, bytes(4), values.tobytes())
 
 
 def settle(world: KernelWorld, desired: HostState) -> None:
@@ -195,10 +195,10 @@ def watched(monkeypatch: pytest.MonkeyPatch, strike: Callable[[], None]) -> Iter
 
     with monkeypatch.context() as patch:
         rows = "update", "delete", "update_batch", "update_words", "delete_batch"
-        for name in ("pin", *rows, "update_link"):
-            patch.setattr(libbpf, name, before(getattr(libbpf, name)))
-        for name in ("rename", "symlink_to", "unlink", "rmdir", "mkdir"):
-            patch.setattr(Path, name, before(getattr(Path, name)))
+        files = "rename", "symlink_to", "unlink", "rmdir", "mkdir"
+        for owner, names in ((libbpf, ("pin", "update_link")), (elements, rows), (Path, files)):
+            for name in names:
+                patch.setattr(owner, name, before(getattr(owner, name)))
         yield
 
 
@@ -314,7 +314,7 @@ class Two:
         tables.write_rows(where.fd, self.spec, *self.rows(vni=vni, host=host))
 
     def forget(self, where: Any, vni: int) -> None:
-        libbpf.delete(where.fd, self.rows(vni=[vni], host=[0])[0].tobytes())
+        elements.delete(where.fd, self.rows(vni=[vni], host=[0])[0].tobytes())
 
     def held(self) -> dict[int, int]:
         keys, values = tables.scan(self.new.fd, self.spec, 256)
@@ -434,7 +434,7 @@ def test_a_map_whose_layout_nobody_knows_is_filled_from_what_is_wanted(world: Ke
     world.settle(desired)
     spec = replace(MAPS["hosts"], value=MAPS["endpoints"].value)
     with libbpf.create_map(spec, CAPACITIES["hosts"]) as fd:
-        libbpf.update(fd, raw(np.zeros(1, spec.key.dtype)).tobytes() or bytes(4), bytes(32))
+        elements.update(fd, raw(np.zeros(1, spec.key.dtype)).tobytes() or bytes(4), bytes(32))
         world.place.pins.put(Pinned.MAP, "hosts", fd)
     world.restart()
     plan = world.plan(desired)

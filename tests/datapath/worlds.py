@@ -215,13 +215,13 @@ class KernelWorld(World):
             tables.delete_rows(fd, MAPS[name], keys)
 
     def count(self, slot: int, traffic: EndpointTraffic) -> None:
-        from reconciler.datapath import libbpf
+        from reconciler.datapath import elements, libbpf
 
         row = [traffic.rx_packets, traffic.rx_bytes, traffic.tx_packets, traffic.tx_bytes]
         values = np.zeros((libbpf.possible_cpus(), 4), np.uint64)
         values[-1] = row
         with self.map("counters") as fd:
-            libbpf.update(fd, slot.to_bytes(4, "little"), values.tobytes())
+            elements.update(fd, slot.to_bytes(4, "little"), values.tobytes())
 
     def map(self, name: str) -> Any:
         fd = self.place.pins.get(Pinned.MAP, name)

@@ -170,15 +170,17 @@ def temporary_lab() -> Iterator[Lab]:
         lab.down()
 
 
+# Two hosts for endpoints and two that only relay, one of each in each zone.
+RELAYED = "---".join(
+    [
+        host("alpha", "192.168.1.1", "a", False),
+        host("bravo", "192.168.2.1", "b", False),
+        host("relay-a", "192.168.1.2", "a", True),
+        host("relay-b", "192.168.2.2", "b", True),
+    ]
+)
 FILES = {
-    "hosts.yaml": "---".join(
-        [
-            host("alpha", "192.168.1.1", "a", False),
-            host("bravo", "192.168.2.1", "b", False),
-            host("relay-a", "192.168.1.2", "a", True),
-            host("relay-b", "192.168.2.2", "b", True),
-        ]
-    ),
+    "hosts.yaml": RELAYED,
     "red.yaml": "---".join(
         [
             tenant("red", 1001, bouncers=1),

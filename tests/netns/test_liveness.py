@@ -25,7 +25,7 @@ FLOWS = 12
 EVERY = 0.02  # seconds between two packets of a flow
 PORT = 7000
 PATIENCE = 20.0  # seconds; only a failure waits so long
-AVOIDED = 1.0  # second: what the issue promises
+AVOIDED = 1.0  # second: what is promised
 
 FILES = {
     "hosts.yaml": "---".join(

@@ -23,7 +23,16 @@ from reconciler.abi.generated import Wire
 from reconciler.datapath.netlink import inside
 from reconciler.lab.transfer import transfer
 from reconciler.model.mac import ROUTER_MAC, format_mac
-from tests.netns.conftest import MODES, Cloud, endpoint, host, in_mode, temporary_lab, tenant
+from tests.netns.conftest import (
+    MODES,
+    RELAYED,
+    Cloud,
+    endpoint,
+    host,
+    in_mode,
+    temporary_lab,
+    tenant,
+)
 
 MTU = 1500 - Wire.OVERHEAD
 HEADERS = {4: 28, 6: 48}  # of a ping: IP and ICMP
@@ -208,14 +217,7 @@ def jumbo(
 ) -> Iterator[Cloud]:
     """An underlay of 9,000 bytes; the relays are others than the endpoints' hosts."""
     files = {
-        "hosts.yaml": "---".join(
-            [
-                host("alpha", "192.168.1.1", "a", False),
-                host("bravo", "192.168.2.1", "b", False),
-                host("relay-a", "192.168.1.2", "a", True),
-                host("relay-b", "192.168.2.2", "b", True),
-            ]
-        ),
+        "hosts.yaml": RELAYED,
         "red.yaml": "---".join(
             [
                 tenant("red", 1001, bouncers=1),
