@@ -27,7 +27,7 @@ from reconciler.datapath.kernel import KernelConfig, KernelDatapath
 from reconciler.datapath.netlink import inside
 from tests.compile.topologies import built, document
 from tests.datapath.place import NETNS, Place, command, entered
-from tests.datapath.worlds import World
+from tests.datapath.worlds import Applying
 
 UPLINK, DRIVER = "up0", 1 << 2  # XDP_FLAGS_DRV_MODE
 SIDES = (1, 2)
@@ -96,7 +96,7 @@ class Pair:
         command("ip", "netns", "exec", where, *words)
 
 
-class Side(World):
+class Side(Applying):
     """One host of ours, in its namespace."""
 
     def __init__(self, pair: Pair, place: Place, number: int) -> None:

@@ -81,7 +81,7 @@ class Cluster:
         old, new = self.base.among(delta.old), self.base.among(delta.new)
         count = 0
         for number in touched(old, new):
-            name = next(n for n in self.states if n == delta.new.hosts[number].name)
+            name = HostName(delta.new.hosts[number].name)
             state = update(self.states[name], old, new, number)
             count += diff(state, self.states[name]).counts.total
             self.states[name] = state

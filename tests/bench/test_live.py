@@ -25,6 +25,14 @@ def traffic() -> Path:
     return target
 
 
+def test_pairs_stand(bare: Path) -> None:
+    """Benchmarks are no part of the tests, but what they begin with is: both ends of each pair."""
+    pairs = [Ours(), Ours({1: "tc", 2: "tc"}), Vxlan(), Bare(bare)]
+    with standing(*pairs):
+        for each in pairs:
+            each.ping()
+
+
 @pytest.mark.bench
 @pytest.mark.timeout(900)
 def test_two_hosts(report: Report, traffic: Path, bare: Path) -> None:

@@ -41,14 +41,47 @@ UNLIMITED = Limits(percent=100)
 PASSES = 5
 
 
-class World(ABC):
-    """A host of a small cluster, with its uplink; `datapath` is what is tested."""
+class Applying:
+    """A host whose datapath is made to hold a state, as its agent would."""
 
     datapath: Datapath
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.host = HostName(place.host)
+
+    def bound(self, desired: HostState) -> Bound:
+        """With the facts of now."""
+        return bind(desired, self.datapath.facts(desired))
+
+    def plan(self, desired: HostState) -> Plan:
+        """What would be written now."""
+        bound = self.bound(desired)
+        return make_plan(bound.state, self.datapath.read(), bound.waiting, limits=UNLIMITED)
+
+    def settle(self, desired: HostState) -> list[Report]:
+        """As the agent does: plan and apply until nothing is left to write."""
+        reports = []
+        for _ in range(PASSES):
+            plan = self.plan(desired)
+            if plan.empty:
+                return reports
+            reports.append(self.datapath.apply(plan))
+        return reports
+
+    def converged(self, desired: HostState) -> bool:
+        """Nothing differs, and what was read equals what is wanted, byte for byte."""
+        bound, live = self.bound(desired), self.datapath.read()
+        return (
+            make_plan(bound.state, live, limits=UNLIMITED).empty
+            and all(bound.state.tables[name] == live.tables[name] for name in live.tables)
+            and (bound.state.programs, bound.state.links, bound.state.interfaces)
+            == (live.programs, live.links, live.interfaces)
+        )
+
+
+class World(Applying, ABC):
+    """A host of a small cluster, with its uplink; `datapath` is what is tested."""
 
     @abstractmethod
     def restart(self) -> None:
@@ -102,35 +135,6 @@ class World(ABC):
             where = {"network": "web", "host": self.host, "addresses": addresses, "attach": at}
             documents.append(document("Endpoint", "shop", name, where))
         return compile_host(built(documents), self.host)
-
-    def bound(self, desired: HostState) -> Bound:
-        """With the facts of now."""
-        return bind(desired, self.datapath.facts(desired))
-
-    def plan(self, desired: HostState) -> Plan:
-        """What would be written now."""
-        bound = self.bound(desired)
-        return make_plan(bound.state, self.datapath.read(), bound.waiting, limits=UNLIMITED)
-
-    def settle(self, desired: HostState) -> list[Report]:
-        """As the agent does: plan and apply until nothing is left to write."""
-        reports = []
-        for _ in range(PASSES):
-            plan = self.plan(desired)
-            if plan.empty:
-                return reports
-            reports.append(self.datapath.apply(plan))
-        return reports
-
-    def converged(self, desired: HostState) -> bool:
-        """Nothing differs, and what was read equals what is wanted, byte for byte."""
-        bound, live = self.bound(desired), self.datapath.read()
-        return (
-            make_plan(bound.state, live, limits=UNLIMITED).empty
-            and all(bound.state.tables[name] == live.tables[name] for name in live.tables)
-            and (bound.state.programs, bound.state.links, bound.state.interfaces)
-            == (live.programs, live.links, live.interfaces)
-        )
 
 
 class MemoryWorld(World):
