@@ -38,6 +38,9 @@ FILES = {
 }
 
 
+BETWEEN_PINGS = 0.02  # seconds and no more than that
+
+
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """Three hosts; every test leaves the lab converged, whatever it pushed."""
@@ -143,7 +146,7 @@ def test_a_row_that_somebody_overwrote_is_found_and_healed(cloud: Cloud) -> None
     done = damage_and_heal(cloud.lab, cloud.member("red.l1"), cloud.member("red.o2"))
     assert done.found == 1
     assert math.isfinite(done.seconds)
-    assert done.ping.lost > 0  # the damage was real
+    assert done.ping.lost > 0 or done.seconds < BETWEEN_PINGS, "the damage was real"
     assert (done.ping.sent_since > 0, done.ping.lost_since) == (True, 0)
 
 
