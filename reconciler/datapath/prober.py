@@ -25,7 +25,7 @@ from reconciler.datapath.pins import Pinned, Pins
 
 CLASS = 0xC0  # CS6, network control (RFC 4594, 3.1): that a link is full makes no host dead
 PORTS = 4  # source ports, in turn: of several ways through the underlay more than one is tried
-_COARSE = 6  # CLOCK_MONOTONIC_COARSE (clock_gettime(2)), which bpf_ktime_get_coarse_ns() reads
+COARSE = 6  # CLOCK_MONOTONIC_COARSE (clock_gettime(2)), which bpf_ktime_get_coarse_ns() reads
 _CONTROL, _CRITICAL = 0x80, 0x40  # flags of Geneve (RFC 8926, 3.4)
 _ETHERNET = 0x6558
 _FREEBIND = 15  # IP_FREEBIND (ip(7)): the address may come later than the socket
@@ -41,7 +41,7 @@ _sendmmsg.argtypes = (ct.c_int, ct.c_void_p, ct.c_uint, ct.c_int)
 
 def health_clock() -> int:
     """Now, as columns of `health` have it: units of 2^Liveness.SHIFT ns, modulo 2^32, never 0."""
-    return (time.clock_gettime_ns(_COARSE) >> Liveness.SHIFT) % (1 << 32) or 1
+    return (time.clock_gettime_ns(COARSE) >> Liveness.SHIFT) % (1 << 32) or 1
 
 
 def payload() -> bytes:

@@ -34,7 +34,7 @@ from reconciler.abi.table import Table
 from reconciler.compile.check import fill_check
 from reconciler.datapath import bindings, elements, libbpf
 from reconciler.datapath.objects import give_each_cpu_its_flows
-from reconciler.datapath.prober import health_clock
+from reconciler.datapath.prober import COARSE, health_clock
 
 OBJECTS = Path(__file__).resolve().parents[2] / "bpf" / "build"
 PROGRAMS = ("access", "transit")
@@ -405,8 +405,8 @@ def on_processor(number: int) -> Iterator[None]:
 
 
 def clock() -> int:
-    """The data plane's coarse clock (bpf/path.h)."""
-    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) >> 30
+    """The data plane's clock (bpf/path.h): as coarse, or a path would at times be of the future."""
+    return time.clock_gettime_ns(COARSE) >> 30
 
 
 def host_set(hosts: tuple[str, ...]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -168,11 +168,10 @@ def idle_poller(pair: Pair) -> Iterator[None]:
 def poll_threads(interface: str) -> list[int]:
     """Kernel threads that poll interfaces of that name, newest namespace only."""
     found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            name = (folder / "comm").read_text().strip()
-            if name.startswith(f"napi/{interface}-"):
-                found.append(int(folder.name))
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+            if comm.read_text().startswith(f"napi/{interface}-"):
+                found.append(int(comm.parent.name))
     return found
 
 
