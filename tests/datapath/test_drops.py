@@ -28,6 +28,7 @@ from tests.datapath.place import NETNS, Place, command, entered
 from tests.datapath.worlds import KernelWorld
 
 BURST = 200_000
+PATIENCE = 30.0  # seconds; only a failure waits so long
 TRACEPOINTS = ["xdp_bulk_tx", "xdp_devmap_xmit", "xdp_exception", "xdp_redirect_err"]
 
 
@@ -133,15 +134,20 @@ def test_a_burst_that_overflows_an_endpoints_queue_is_counted(pair: Pair, verdic
     with libbpf.get(pair.world.place.pins.path(Pinned.PROGRAM, "access")) as access:
         elements.update(target, bytes(4), access.fileno().to_bytes(4, "little"))
     before = pair.traffic().reasons["delivered"].packets
-    senders = [threading.Thread(target=pair.send, args=(BURST, program)) for _ in range(2)]
-    for each in senders:
-        each.start()
-    for each in senders:
-        each.join()
-    assert pair.traffic().reasons["delivered"].packets - before >= 2 * BURST
+    limit = time.monotonic() + PATIENCE
+    sent = 0
+    while not pair.lost():  # it takes two processors that are both free
+        assert time.monotonic() < limit
+        senders = [threading.Thread(target=pair.send, args=(BURST, program)) for _ in range(2)]
+        for each in senders:
+            each.start()
+        for each in senders:
+            each.join()
+        sent += 2 * BURST
+    assert pair.traffic().reasons["delivered"].packets - before >= sent
     print(pair.lost())
     assert list(pair.lost()) == [(pair.interface(12).name, "queue_full")]
-    assert 0 < pair.lost()[pair.interface(12).name, "queue_full"] < 2 * BURST
+    assert 0 < pair.lost()[pair.interface(12).name, "queue_full"] < sent
 
 
 def run_on(
