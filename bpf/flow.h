@@ -6,8 +6,6 @@
 #include "decision.h"
 #include "parse.h"
 
-#define FLOW_BITS 14
-#define FLOW_LINES (1 << FLOW_BITS) /* of each CPU */
 #define FLOW_REACH 8 /* how many places a flow may be in */
 #define FLOW_PORT 49152 /* RFC 6335, 6: 49152-65535 are dynamic */
 #define FLOW_TICK 8 /* jiffies, as a power of two: from a quarter of a second to 2.6, by the kernel's HZ */
@@ -43,16 +41,18 @@ struct flow {
 _Static_assert(sizeof(struct flow) == 64, "flow");
 
 /*
- * The program's own: not pinned, and gone with it. FLOW_LINES for each CPU, by its number, and nobody but that CPU looks
- * at them; with fewer entries the other CPUs remember nothing. Mapped arrays begin with a page, so lines are lines.
+ * The program's own: not pinned, and gone with it. 1 << flow_bits for each CPU, by its number, and nobody but that CPU
+ * looks at them; CPUs beyond the last entry remember nothing. Mapped arrays begin with a page, so lines are lines.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);
 	__type(value, struct flow);
-	__uint(max_entries, FLOW_LINES);
+	__uint(max_entries, 1); /* both are set when the program is loaded */
 	__uint(map_flags, BPF_F_MMAPABLE);
 } flows SEC(".maps");
+
+const volatile __u32 flow_bits; /* of a CPU: fewer where CPUs are many */
 
 /* What decisions rest on, as this CPU last saw it; `epoch` counts how often it was another. */
 struct moment {
@@ -145,7 +145,7 @@ static __always_inline __u32 flow_place(const struct flow_key *key)
 
 	if (key_is_ipv6(key))
 		sum += above[0] * row_factor(4) + above[1] * row_factor(5) + above[2] * row_factor(6);
-	return (sum ^ sum >> 32) * row_factor(7) >> (64 - FLOW_BITS);
+	return (sum ^ sum >> 32) * row_factor(7) >> (64 - flow_bits);
 }
 
 /* The n-th place of a flow whose first is `place`, or the line beside it. */
@@ -153,7 +153,7 @@ static __always_inline struct flow *flow_line(__u32 place, __u32 n, bool ipv6, b
 {
 	__u32 line = ipv6 ? (place & ~1U) + 2 * n + beside : place + n;
 
-	line = bpf_get_smp_processor_id() << FLOW_BITS | (line & (FLOW_LINES - 1));
+	line = bpf_get_smp_processor_id() << flow_bits | (line & ((1U << flow_bits) - 1));
 	return bpf_map_lookup_elem(&flows, &line);
 }
 

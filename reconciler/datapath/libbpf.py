@@ -195,10 +195,6 @@ class Object(_Owner):
         done = c.map_set_max_entries(self._map(name), count)
         checked(done, f"object {self.name}: capacity {count} of map {name}")
 
-    def multiply_entries(self, name: str, by: int) -> None:
-        """Choose the capacity of a map as a multiple of what the object says, or said before."""
-        self.set_max_entries(name, c.map_max_entries(self._map(name)) * by)
-
     def reuse_map(self, name: str, fd: Fd) -> None:
         """Use an existing map instead of creating one; the descriptor stays the caller's."""
         done = c.map_reuse_fd(self._map(name), fd.fileno())

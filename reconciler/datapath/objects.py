@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,11 +11,12 @@ from pathlib import Path
 from reconciler.abi.btf import Reader, elf_section
 from reconciler.abi.generated import CONSTANTS
 from reconciler.datapath.errors import HostError
-from reconciler.datapath.libbpf import Fd, Object, possible_cpus
+from reconciler.datapath.libbpf import Fd, Object
 
 _SYMBOL = struct.Struct("<IBBHQQ")  # Elf64_Sym: name, info, other, section, value, size
 _RODATA = ".rodata"
-_FLOWS = "flows"  # an array in which each CPU has a part of its own (bpf/flow.h)
+_FLOWS, _FLOW_BITS = "flows", "flow_bits"  # a map, each CPU's part of it (bpf/flow.h)
+_ONLINE = Path("/sys/devices/system/cpu/online")
 
 
 class ObjectError(HostError):
@@ -61,27 +63,48 @@ class Objects:
                     opened.reuse_map(name, maps[name])
                 elif name in shared:
                     raise ObjectError(f"program {program}: uses map {name}, which the ABI lacks")
-            section = bytearray(opened.initial_value(_RODATA))
-            place = constants_place(elf)
-            section[place : place + len(constants)] = constants
-            opened.set_initial_value(_RODATA, bytes(section))
-            give_each_cpu_its_flows(opened)
+            set_constants(opened, elf, constants)
             opened.load()
             return opened.program_fd(program)
 
 
-def give_each_cpu_its_flows(opened: Object) -> None:
-    """Before an object is loaded: what it says of the map is for one CPU; the others forget."""
+def set_constants(opened: Object, elf: bytes, constants: bytes, cpus: int | None = None) -> None:
+    """Before an object is loaded: its manifest's constants, and for each CPU a part of `flows`.
+
+    CPUs that come online later than the program was loaded remember no flows.
+    """
+    section = bytearray(opened.initial_value(_RODATA))
+    place = variable_place(elf, "constants", len(constants))
+    section[place : place + len(constants)] = constants
     if _FLOWS in opened.maps():
-        opened.multiply_entries(_FLOWS, possible_cpus())
+        cpus = cpus or _online_cpus()
+        bits = flow_bits(cpus)
+        opened.set_max_entries(_FLOWS, cpus << bits)
+        place = variable_place(elf, _FLOW_BITS, 4)
+        section[place : place + 4] = bits.to_bytes(4, "little")
+    opened.set_initial_value(_RODATA, bytes(section))
 
 
-def constants_place(elf: bytes) -> int:
-    """Where the variable `constants` starts in .rodata, which holds other constants as well."""
+def flow_bits(cpus: int) -> int:
+    """Binary logarithm of the flows, 64 bytes each, that every CPU remembers in each program.
+
+    2^14 (1 MiB) of up to 8 CPUs, then 2^17 (8 MiB) of all together: each sees its share of flows.
+    From 128 on it is 2^10 (64 KiB).
+    """
+    return min(14, max(10, 17 - (cpus - 1).bit_length()))
+
+
+def _online_cpus() -> int:
+    """One more than the largest number of a CPU that is online; cpulist of cputopology.rst."""
+    return int(re.split("[-,]", _ONLINE.read_text())[-1]) + 1
+
+
+def variable_place(elf: bytes, variable: str, expected: int) -> int:
+    """Where a variable of `expected` bytes starts in .rodata, which holds others as well."""
     symbols, names = elf_section(elf, ".symtab"), elf_section(elf, ".strtab")
     for name, _, _, _, value, size in _SYMBOL.iter_unpack(symbols):
-        if names[name : names.index(b"\0", name)] == b"constants":
-            if size != CONSTANTS.dtype.itemsize:
-                raise ObjectError(f"constants are {size} bytes in the object; run `make abi`")
+        if names[name : names.index(b"\0", name)] == variable.encode():
+            if size != expected:
+                raise ObjectError(f"{variable}: {size} bytes in the object; run `make abi`")
             return int(value)
-    raise ObjectError("the object has no variable `constants`")
+    raise ObjectError(f"the object has no variable `{variable}`")

@@ -33,7 +33,7 @@ from reconciler.abi.generated import (
 from reconciler.abi.table import Table
 from reconciler.compile.check import fill_check
 from reconciler.datapath import bindings, elements, libbpf
-from reconciler.datapath.objects import give_each_cpu_its_flows
+from reconciler.datapath.objects import set_constants
 from reconciler.datapath.prober import COARSE, health_clock
 
 OBJECTS = Path(__file__).resolve().parents[2] / "bpf" / "build"
@@ -84,24 +84,37 @@ def address(text: str) -> NDArray[np.uint8]:
 
 
 class Bench:
-    """Both programs and their maps, as on the host of the given underlay address; XDP's or tc's."""
+    """Both programs and their maps, as on the host of the given underlay address; XDP's or tc's.
 
-    def __init__(self, host: str = SELF, objects: Path = OBJECTS, hook: str = "xdp") -> None:
+    `processors`: as many as remember flows, if not those of this machine.
+    """
+
+    def __init__(
+        self,
+        host: str = SELF,
+        objects: Path = OBJECTS,
+        hook: str = "xdp",
+        processors: int | None = None,
+    ) -> None:
         self.host, self.hook = host, hook
         suffix = "_tc" if hook == "tc" else ""
         self.maps: dict[str, libbpf.Fd] = {}
         self.programs: dict[str, libbpf.Fd] = {}
         self.cpus = libbpf.possible_cpus()
         for program in PROGRAMS:
-            with libbpf.Object.open(objects / f"{program}{suffix}.bpf.o") as opened:
+            path = objects / f"{program}{suffix}.bpf.o"
+            with libbpf.Object.open(path) as opened:
+                set_constants(opened, path.read_bytes(), self._constants(), processors)
                 self._load(opened, program, f"{program}{suffix}")
 
-    def _load(self, opened: libbpf.Object, program: str, function: str) -> None:
+    def _constants(self) -> bytes:
         constants = np.zeros(1, CONSTANTS.dtype)
         constants["self"] = int(IPv4Address(self.host))
         constants["router_mac"] = np.frombuffer(mac(ROUTER), np.uint8)
         constants["path_seconds"] = PATH_SECONDS
-        opened.set_initial_value(".rodata", constants.tobytes())
+        return constants.tobytes()
+
+    def _load(self, opened: libbpf.Object, program: str, function: str) -> None:
         for name in opened.maps():
             if name not in MAPS:
                 continue  # the program's own
@@ -109,7 +122,6 @@ class Bench:
                 opened.reuse_map(name, self.maps[name])
             elif name in CAPACITY:
                 opened.set_max_entries(name, CAPACITY[name])
-        give_each_cpu_its_flows(opened)
         opened.load()
         for name in opened.maps():
             if name in MAPS:

@@ -20,10 +20,11 @@ from scapy.packet import Packet, Raw
 from reconciler.abi.generated import OptionFlag, Reason, Stage
 from reconciler.compile.check import multipliers
 from reconciler.datapath import elements
+from reconciler.datapath.objects import flow_bits
 from tests.bpf.frames import BLUE, DB, ME, ME6, MY_MAC, PEER, PEER_MAC, WEB, B, C, D, tunnel
-from tests.bpf.harness import INTERFACE, ROUTER, Outcome, World, address, mac
+from tests.bpf.harness import INTERFACE, ROUTER, Bench, Outcome, World, address, mac
 
-FLOW_BITS, FLOW_REACH = 14, 8  # bpf/flow.h
+FLOW_BITS, FLOW_REACH = 14, 8  # of a CPU among few; bpf/flow.h
 SILENCE = 10  # seconds; with any HZ a decision ends within three
 
 
@@ -144,6 +145,44 @@ def test_flows_that_fill_the_memory_do_not_take_one_anothers_place(sender: World
             frame[34:36] = port.to_bytes(2, "big")
             _, out = sender.bench.verdict("access", bytes(frame))
             assert out[:6] == mac(hardware)
+
+
+def test_many_processors_share_what_few_have_of_memory() -> None:
+    of_one = [1 << flow_bits(cpus) for cpus in range(1, 129)]
+    assert of_one[:8] == [1 << FLOW_BITS] * 8
+    assert max(cpus * lines for cpus, lines in enumerate(of_one, 1)) == 8 << FLOW_BITS
+    assert flow_bits(512) == flow_bits(128) == 10
+
+
+@pytest.fixture
+def one_of_many(request: pytest.FixtureRequest) -> Iterator[World]:
+    """On a machine that seems to have 128 processors."""
+    bench = Bench(hook=request.param, processors=128)
+    yield World(bench)
+    bench.close()
+
+
+@pytest.mark.parametrize("one_of_many", ["xdp", "tc"], indirect=True)
+def test_a_processor_among_many_remembers_as_many_flows_as_it_has_lines(one_of_many: World) -> None:
+    world = one_of_many.interface(BLUE, WEB).bouncers(BLUE, WEB, B).uplink().host(B)
+    world.local(BLUE, ME, MY_MAC, network=WEB)
+    ports = [port.to_bytes(2, "big") for port in range(2 << flow_bits(128))]
+    frame = bytearray(bytes(packet()))
+
+    def delivered() -> int:
+        before = world.bench.reasons()[Reason.DELIVERED]
+        for port in ports:
+            frame[34:36] = port
+            world.bench.verdict("access", bytes(frame))
+        return int(world.bench.reasons()[Reason.DELIVERED] - before)
+
+    kept = set()
+    for _ in range(5):  # all of them are decided about anew every now and then, perhaps just now
+        world.local(BLUE, PEER, PEER_MAC, ifindex=INTERFACE + 1)
+        assert delivered() == len(ports)
+        forget_endpoint(world, PEER)
+        kept.add(delivered())
+    assert len(ports) // 4 < max(kept) <= len(ports) // 2
 
 
 def test_what_is_written_counts_at_once(sender: World) -> None:

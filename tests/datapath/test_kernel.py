@@ -18,7 +18,7 @@ from reconciler.abi.spec import Ownership
 from reconciler.compile.state import HostState
 from reconciler.datapath import elements, libbpf, tables
 from reconciler.datapath.kernel import KernelConfig, KernelDatapath
-from reconciler.datapath.objects import ObjectError, constants_place
+from reconciler.datapath.objects import ObjectError, variable_place
 from reconciler.datapath.pins import NoBpffsError, Noted, Pinned
 from reconciler.plan.diff import Change
 from reconciler.plan.steps import RowStep
@@ -59,7 +59,9 @@ def test_constants_are_found_among_others(world: KernelWorld) -> None:
             elements.lookup(fd, bytes(4), libbpf.map_info(fd).value_size) for fd in sections
         )
         assert frozen is not None
-        assert frozen[constants_place(elf) :].startswith(each.constants)
+        assert frozen[variable_place(elf, "constants", len(each.constants)) :].startswith(
+            each.constants
+        )
 
 
 def test_both_programs_share_one_set_of_maps(world: KernelWorld) -> None:
