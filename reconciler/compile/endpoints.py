@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconciler.abi.generated import MAPS, EndpointFlag
-from reconciler.abi.table import Table, join, raw, zeros
+from reconciler.abi.table import Rows, Table, join, raw, zeros
 from reconciler.compile.origins import Numbering
 from reconciler.compile.overview import Overview
 from reconciler.model.mac import ROUTER_MAC
@@ -36,13 +36,13 @@ def endpoints(overview: Overview, host: int) -> Table:
     )
 
 
-def moved(overview: Overview, rows: Table, host: int) -> Table:
-    """Of the addresses of `rows`, endpoints of that host once, those that others have now: as a
+def moved(overview: Overview, keys: Rows, host: int) -> Table:
+    """Of the addresses of `keys`, endpoints of that host once, those that others have now: as a
     bouncer knows them."""
     where = overview.address_host
-    here = np.isin(overview.vni[overview.address_network], np.unique(rows.keys["vni"]))
+    here = np.isin(overview.vni[overview.address_network], np.unique(keys["vni"]))
     found = _addresses(overview, np.flatnonzero(here & (where != host) & overview.managed[where]))
-    found = found.take(np.isin(raw(found.keys), raw(rows.keys)))
+    found = found.take(np.isin(raw(found.keys), raw(keys)))
     return Table.make(SPEC, found.keys, found.values, found.origins)
 
 

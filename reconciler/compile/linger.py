@@ -135,6 +135,14 @@ def beside(state: HostState, kept: tuple[Kept, ...]) -> HostState | None:
     return found if any(map(len, tables.values())) else None
 
 
+def joined(newer: HostState, older: HostState) -> HostState:
+    """The endpoints' rows of two states; of two with one key the newer's."""
+    texts, table, more = _Texts(newer.origins), newer.tables["endpoints"], older.tables["endpoints"]
+    more = texts.translated(more.take(~locate(more, table)[1]), older.origins)
+    made = newer.with_tables({"endpoints": table.insert(more)})
+    return replace(made, origins=texts.all, vpcs={**older.vpcs, **newer.vpcs})
+
+
 def lingering(state: HostState, kept: tuple[Kept, ...]) -> HostState:
     """The state with what is kept beside it; the same object if that is nothing."""
     if not kept:

@@ -19,8 +19,9 @@ from reconciler.agent.config import configure
 from reconciler.agent.loop import Pace
 from reconciler.agent.report import Cause, Result, RoundReport, Verdict
 from reconciler.agent.wakes import Wake
+from reconciler.datapath.errors import HostError
 from reconciler.plan.diff import diff
-from tests.agent.fake import Machine
+from tests.agent.fake import Machine, raising
 from tests.agent.network import OTHER, VPC, manifest
 from tests.agent.process import Host
 from tests.agent.test_loop import At, run
@@ -260,6 +261,30 @@ def test_a_host_that_gave_an_endpoint_up_leads_there_also_if_its_agent_did_not_r
     machine.clock.now += AFTER
     machine.round()
     assert addresses(machine) == {11}
+
+
+def test_a_host_leads_to_what_it_gave_up_with_a_commit_that_it_could_not_carry_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by the next commit, which says nothing of it."""
+    machine = Machine(tmp_path, grace=GRACE)
+    network = machine.network
+    network.base(bounce=False)
+    network.push()
+    machine.round()
+    with monkeypatch.context() as broken:
+        broken.setattr(machine.datapath, "apply", raising(HostError("no memory")))
+        network.endpoints(1)
+        far(machine, 2)
+        network.push()
+        assert machine.round().enforced.result is Result.FAILED
+        far(machine, 2, 3)
+        network.push()
+        assert machine.round().enforced.result is Result.FAILED
+    assert machine.round().enforced.result is Result.CONVERGED
+    rows = live(machine, "endpoints")
+    leads = rows.values["flags"][rows.keys["address"][:, -1] == 12]
+    assert leads.tolist() == [EndpointFlag.LEAVING]
 
 
 # Guards
