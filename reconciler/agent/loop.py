@@ -25,6 +25,7 @@ FAR = 5.0  # the same where it is other hosts alone: of them netlink tells, soon
 HEARTBEAT = 60.0  # seconds after which the loop shows that it runs, if it has nothing to do
 START_PATIENCE = 5.0  # seconds for a remote's first answer, before the last good state is enforced
 SHARE = 0.01  # of one core that may go into looking for drift where nothing else happens
+OFTEN = 5  # looks at the maps alone for one at everything, within a SHARE of their own
 STUCK = 10.0  # seconds between looks for drift where writing fails; trying again has its own pace
 REFRESH = 10.0  # seconds between looks for folders that appeared
 ALWAYS = frozenset({Wake.START, Wake.DRIFT, Wake.GRACE, Wake.RETRY, Wake.HANGUP, Wake.REQUEST})
@@ -71,6 +72,7 @@ class Agent:
         self._interval = WAITING
         self._failures = 0
         self._cost = 0.0  # processor seconds of the last round that only looked for drift
+        self._maps_cost = 0.0  # the same of looks at the maps alone, the last one half of it
         self._refresh_at = 0.0
         self._told_trouble = ""
         self._ended = float("-inf")
@@ -136,7 +138,20 @@ class Agent:
             return True
         if Wake.WAITING in wakes:
             self._set(Wake.WAITING, self._interval)
+        if Wake.TABLES in wakes and self._tables_moved():
+            return True
         return bool(wakes & OF_FACTS) and self._facts_moved()
+
+    def _tables_moved(self) -> bool:
+        before = self._clock.cpu()
+        moved = self._rounds.tables_moved()
+        self._maps_cost = (self._maps_cost + self._clock.cpu() - before) / 2
+        self._plan_look()
+        return moved
+
+    def _plan_look(self) -> None:
+        """At the maps alone."""
+        self._set(Wake.TABLES, max(self._pace.drift / OFTEN, self._maps_cost / SHARE))
 
     def _facts_moved(self) -> bool:
         """Kernels tell of every neighbour that they confirm: look now, then not for a while."""
@@ -192,6 +207,8 @@ class Agent:
         looks = max(self._pace.drift, self._cost / SHARE, STUCK if broken else 0.0)
         if "glance" not in report.phases or Wake.DRIFT not in self._timers or broken:
             self._set(Wake.DRIFT, looks)  # a glance puts off no look at everything
+        if Wake.TABLES not in self._timers:
+            self._plan_look()
         self._timers.pop(Wake.WAITING, None)
         self._timers.pop(Wake.RETRY, None)
         self._timers.pop(Wake.GRACE, None)
@@ -221,6 +238,9 @@ class Agent:
         for wake in [wake for wake, at in self._timers.items() if at <= now]:
             del self._timers[wake]
             found.append(Event(wake, now))
+        if len(found) > 1 and Wake.TABLES not in self._timers:  # others come first
+            found = [each for each in found if each.wake is not Wake.TABLES]
+            self._plan_look()
         return found
 
 

@@ -28,6 +28,10 @@ class Reader(Protocol):
         """See Datapath."""
         ...
 
+    def fingerprint(self) -> bytes:
+        """See Datapath."""
+        ...
+
     def glance(self, known: HostState, interfaces: Set[str]) -> HostState:
         """See Datapath."""
         ...
@@ -37,7 +41,8 @@ class Reader(Protocol):
 class Proposal:
     """A plan, and what it was made of. Nothing here is applied while `plan.refused`.
 
-    `last` is the last good state with the facts of now, None if there is none.
+    `last` is the last good state with the facts of now, None if there is none. `fingerprint` is of
+    the maps just before they were read, None if they were not.
     """
 
     plan: Plan
@@ -45,6 +50,7 @@ class Proposal:
     bound: Bound
     live: HostState
     last: HostState | None
+    fingerprint: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +89,10 @@ def propose(
     datapath.
     """
     wanted, good, state = aim.wanted, aim.good, aim.target.state
+    fingerprint = None
     if known is None:
+        with phases("read"):
+            fingerprint = datapath.fingerprint()
         bound, live, last = _look(aim, datapath, phases)
     else:
         with phases("glance"):
@@ -109,7 +118,7 @@ def propose(
         if plan.empty and not plan.leaves and not wanted.missing:
             # What goes elsewhere concerns those hosts; this one has nothing to be asked about.
             plan = replace(plan, refusals=())
-    return Proposal(plan, bound.facts, bound, live, last)
+    return Proposal(plan, bound.facts, bound, live, last, fingerprint)
 
 
 def _look(aim: Aim, datapath: Reader, phases: Phases) -> tuple[Bound, HostState, HostState | None]:

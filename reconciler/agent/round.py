@@ -74,6 +74,9 @@ class Rounds:
         self._bound: HostState | None = None  # what was live when it last converged here
         self._known: Known | None = None  # the same with its facts, until something goes wrong
         self._looked: tuple[HostState, Facts] | None = None  # for which state, and what it saw
+        self._print: bytes | None = (
+            None  # of the maps when they were as wanted; None: written to since
+        )
         self._seen = ""
         self._held: Newest | None = None
         self.bound: HostState | None = None
@@ -104,6 +107,18 @@ class Rounds:
         state, facts = self._looked
         try:
             return self._datapath.facts(state) != facts
+        except (HostError, TransientError):
+            return False
+
+    def tables_moved(self) -> bool:
+        """Whether somebody wrote into maps since they were found to be as wanted; cheap.
+
+        False where that is not known, or they cannot be read: timers look at everything.
+        """
+        if self._print is None:
+            return False
+        try:
+            return self._datapath.fingerprint() != self._print
         except (HostError, TransientError):
             return False
 
@@ -205,6 +220,7 @@ class Rounds:
         aim = Aim.of(wanted, self._good, self._clock.wall(), self._grace, self._last)
         self._last, work.stay = aim.last, aim.target.stay
         known, self._known = self._known, None
+        fingerprint, self._print = self._print, None
         if wanted.missing or self._good is None or force:
             known = None
         for number in range(PASSES):
@@ -221,7 +237,9 @@ class Rounds:
             self.bound = proposal.bound.state
             if plan.empty:
                 self._settle(aim, proposal)
+                self._print = proposal.fingerprint or fingerprint
                 return work.ended(Result.CONVERGED)
+            fingerprint = None
             self._remember_force(plan)
             if ask.shown and not work.text:
                 work.text = render.text(plan)

@@ -29,6 +29,11 @@ class SharedDatapath:
         with self._lock:
             return self._datapath.read()
 
+    def fingerprint(self) -> bytes:
+        """See Datapath."""
+        with self._lock:
+            return self._datapath.fingerprint()
+
     def glance(self, known: HostState, interfaces: Set[str]) -> HostState:
         """See Datapath."""
         with self._lock:

@@ -34,6 +34,7 @@ class Wake(StrEnum):
     NETLINK = "netlink"  # an interface, address, route or neighbour changed
     NETNS = "netns"  # a network namespace was named or removed
     WAITING = "waiting"  # time to look whether what is waited for is there
+    TABLES = "tables"  # time to see whether somebody wrote into the maps
     DRIFT = "drift"  # time to compare everything with the kernel
     GRACE = "grace"  # the time of something that was kept for other hosts is over
     RETRY = "retry"  # time to try again what failed

@@ -151,6 +151,11 @@ class KernelDatapath:
             maps=shapes,
         )
 
+    def fingerprint(self) -> bytes:
+        """See Datapath."""
+        with self._maps() as maps:
+            return self._tables.fingerprint(maps)
+
     def glance(self, known: HostState, interfaces: Set[str]) -> HostState:
         """See Datapath."""
         if not interfaces:

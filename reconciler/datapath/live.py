@@ -5,11 +5,14 @@ What is known already saves a second read, and the sorting of what did not chang
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import numpy as np
 
 from reconciler.abi.digest import Known
 from reconciler.abi.generated import MAPS
 from reconciler.abi.table import Table
+from reconciler.compile.state import OWNED_MAPS
 from reconciler.datapath import maps as kernel_maps
 from reconciler.datapath import tables
 from reconciler.datapath.maps import Maps
@@ -41,6 +44,19 @@ class LiveTables:
             known = Known.of(table)
         self._tables[name], self._hashed[name] = table, known
         return table if opened.today else kernel_maps.converted_table(table, MAPS[name])
+
+    @staticmethod
+    def fingerprint(maps: Maps) -> bytes:
+        """Of what the owned maps hold, in the order in which the kernel has it."""
+        found = blake2b(digest_size=16)
+        for name in OWNED_MAPS:
+            if (opened := maps.get(name)) is None or opened.spec is None:
+                continue
+            keys, values = tables.scan(opened.fd, opened.spec, opened.info.capacity)
+            found.update(f"{name} {opened.info.id} {len(keys)} ".encode())
+            found.update(keys.view(np.uint8).data)
+            found.update(values.view(np.uint8).data)
+        return found.digest()
 
     def last(self, name: str, maps: Maps) -> Table:
         """As it is known: nobody else writes our tables; and if somebody does, read() finds out."""

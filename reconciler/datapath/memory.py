@@ -169,6 +169,13 @@ class MemoryDatapath:
             links=tuple(each for each in self._state.links if each.interface in present),
         )
 
+    def fingerprint(self) -> bytes:
+        """See Datapath."""
+        tables = self._state.tables
+        return b"".join(
+            rows.tobytes() for each in tables.values() for rows in (each.keys, each.values)
+        )
+
     def glance(self, known: HostState, interfaces: Set[str]) -> HostState:
         """See Datapath."""
         live = self.read()

@@ -166,6 +166,13 @@ class Datapath(Protocol):
         """What the host holds. Changes nothing."""
         ...
 
+    def fingerprint(self) -> bytes:
+        """Of all rows in owned maps, at a fraction of what read() costs. Changes nothing.
+
+        Another one says that somebody wrote, the same that nobody did; it means nothing else.
+        """
+        ...
+
     def glance(self, known: HostState, interfaces: Set[str]) -> HostState:
         """`known`, but these interfaces and their links as they are now. Changes nothing."""
         ...

@@ -73,7 +73,7 @@ def read_table(
 
 
 def scan(fd: Fd, spec: MapSpec, capacity: int) -> tuple[Rows, Rows]:
-    """Keys and values of a map that the data plane writes meanwhile, in no order, read once."""
+    """Keys and values of a map that others may write meanwhile, in no order, read once."""
     for _ in range(READS):
         try:
             return _read(fd, spec, capacity, BATCH)

@@ -91,6 +91,13 @@ class Machine:
         return {each.endpoint for each in self.datapath.read().interfaces}
 
 
+def damage(machine: Machine) -> int:
+    """Take all rows out of a table, as a stranger would; how many."""
+    table = machine.datapath.read().tables["endpoints"]
+    machine.datapath.delete(table)
+    return len(table)
+
+
 def raising(error: Exception) -> Callable[..., None]:
     """A function that raises."""
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,13 @@ import pytest
 from reconciler.agent.backoff import Backoff
 from reconciler.agent.fetch import Fetcher
 from reconciler.agent.loop import Agent, Pace
-from reconciler.agent.report import Result, RoundReport, Verdict
+from reconciler.agent.report import Cause, Result, RoundReport, Verdict
 from reconciler.agent.round import Ask
 from reconciler.agent.wakes import Event, Request, Wake
 from reconciler.compile.facts import Device
-from reconciler.datapath.errors import TransientError
+from reconciler.datapath.errors import HostError, TransientError
 from reconciler.source.errors import SourceError
-from tests.agent.fake import FakeClock, Machine, raising
+from tests.agent.fake import FakeClock, Machine, damage, raising
 
 
 @dataclass
@@ -128,6 +129,40 @@ def test_looking_for_drift_takes_a_hundredth_of_a_core_at_most(machine: Machine)
 
     machine.rounds.run = costly  # type: ignore[method-assign, assignment]
     assert [at for at, _ in run(machine, more=51).rounds] == [0, 10, 30, 50]
+
+
+def test_what_somebody_writes_into_a_map_is_found_before_the_next_look_at_everything(
+    machine: Machine,
+) -> None:
+    """Once one has found all as it should be."""
+    ran = run(machine, At(12.5, Wake.NETLINK, lambda: damage(machine)), more=5)
+    assert ran.rounds[1:] == [(10, ("drift",)), (14, ("tables",))]
+    assert ran.reports[2].enforced.cause is Cause.DRIFT
+    assert ran.reports[2].enforced.counts.total > 0
+
+
+def test_looking_at_the_maps_alone_takes_a_hundredth_of_a_core_at_most(machine: Machine) -> None:
+    looks = []
+    once = machine.rounds.tables_moved
+
+    def costly() -> bool:
+        machine.clock.spent += 0.03
+        looks.append(machine.clock.now)
+        return once()
+
+    machine.rounds.tables_moved = costly  # type: ignore[method-assign]
+    run(machine, more=99)
+    gaps = [later - at for at, later in pairwise(looks)]
+    assert len(gaps) > 25
+    assert min(gaps[6:]) > 2.9
+
+
+def test_a_host_that_cannot_be_written_has_no_more_rounds_for_what_its_maps_hold(
+    machine: Machine,
+) -> None:
+    machine.datapath.apply = raising(HostError("not ever"))  # type: ignore[method-assign]
+    ran = run(machine, At(3, Wake.NETLINK, lambda: damage(machine)), more=6)
+    assert len(ran.rounds) == 1
 
 
 def test_what_reading_a_commit_takes_is_no_cost_of_looking_for_drift(machine: Machine) -> None:

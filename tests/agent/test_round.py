@@ -13,15 +13,8 @@ from reconciler.compile.facts import Device
 from reconciler.datapath.errors import TransientError
 from reconciler.plan.diff import diff
 from reconciler.plan.guards import ANY_UPGRADE
-from tests.agent.fake import HOST, Machine, raising
+from tests.agent.fake import HOST, Machine, damage, raising
 from tests.agent.network import OTHER, VPC, git, manifest
-
-
-def damage(machine: Machine) -> int:
-    """Take all rows out of a table, as a stranger would; how many."""
-    table = machine.datapath.read().tables["endpoints"]
-    machine.datapath.delete(table)
-    return len(table)
 
 
 def test_first_round_applies_the_newest_commit(machine: Machine) -> None:
@@ -392,6 +385,37 @@ def test_moved_tells_of_another_commit_and_of_nothing_else(machine: Machine) -> 
     assert machine.rounds.moved()
     machine.round()
     assert not machine.rounds.moved()
+
+
+def test_tables_moved_tells_of_a_stranger_and_of_nothing_else(machine: Machine) -> None:
+    assert not machine.rounds.tables_moved(), "nobody knows"
+    machine.round()
+    machine.round()
+    assert not machine.rounds.tables_moved()
+    damage(machine)
+    assert machine.rounds.tables_moved()
+    machine.round()
+    assert not machine.rounds.tables_moved()
+    machine.datapath.fingerprint = raising(TransientError("not now"))  # type: ignore[method-assign]
+    assert not machine.rounds.tables_moved()
+
+
+def test_what_a_round_itself_writes_is_no_strangers(machine: Machine) -> None:
+    machine.round()
+    machine.network.endpoints(1)
+    machine.network.push()
+    machine.rounds.run(("ref",))
+    assert not machine.rounds.tables_moved()
+
+
+def test_a_commit_alone_that_writes_nothing_here_hides_no_stranger(machine: Machine) -> None:
+    machine.round()
+    machine.round()
+    damage(machine)
+    machine.network.push()
+    report = machine.rounds.run(("ref",))
+    assert "glance" in report.phases
+    assert machine.rounds.tables_moved()
 
 
 def test_a_commit_that_changes_nothing_here_writes_nothing_and_is_the_last_good(

@@ -91,6 +91,35 @@ def test_there_are_as_many_writes_as_rows_that_differ(world: World) -> None:
     assert world.converged(desired)
 
 
+@pytest.mark.parametrize("name", ["hosts", "next_hops"])
+def test_a_row_that_somebody_writes_changes_the_fingerprint_and_back(
+    world: World, name: str
+) -> None:
+    desired = world.wanted(others=20)
+    world.settle(desired)
+    before = world.datapath.fingerprint()
+    world.restart()
+    assert world.datapath.fingerprint() == before
+    table = world.datapath.read().tables[name]
+    world.delete(name, table.keys[3:4])
+    without = world.datapath.fingerprint()
+    values = table.values[3:4].copy()
+    world.write(name, table.keys[3:4], values)
+    values[MAPS[name].value.dtype.names[-1]] += 1
+    world.write(name, table.keys[3:4], values)
+    assert len({before, without, world.datapath.fingerprint()}) == 3
+    world.write(name, table.keys[3:4], table.values[3:4])
+    assert world.converged(desired)
+
+
+def test_what_the_data_plane_writes_does_not_change_the_fingerprint(world: World) -> None:
+    world.add_netns("web-11")
+    world.settle(world.wanted(["web-11"]))
+    before = world.datapath.fingerprint()
+    world.count(1, EndpointTraffic(1, 2, 3, 4))
+    assert world.datapath.fingerprint() == before
+
+
 def test_a_missing_namespace_is_waited_for_and_completed(world: World) -> None:
     world.add_netns("web-11")
     desired = world.wanted(["web-11", "web-12"])
