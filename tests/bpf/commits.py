@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from reconciler.compile.bind import bind
 from reconciler.compile.facts import Device, Facts, NextHop
-from reconciler.compile.followed import moved_since
+from reconciler.compile.followed import Had, moved_since
 from reconciler.compile.host import compile_all, host_index
 from reconciler.compile.linger import PERIODS, Kept, keep, lingering, still, withdrawn
 from reconciler.compile.overview import Overview
@@ -90,7 +90,7 @@ class Commits:
         for (old, new), overview in zip(pairwise(states), self._overviews, strict=True):
             moved = None
             if new.programs:
-                moved = moved_since(old, new, overview, host_index(overview.topology, host))
+                moved = moved_since(Had((old,)), new, overview, host_index(overview.topology, host))
             kept = keep(kept, withdrawn(old, new), new, 0.0, PERIOD, overview, moved)
         spent = (0.0, PERIOD, PERIODS * PERIOD)[phase - 1]
         return lingering(states[-1], still(kept, spent, PERIOD))
