@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,8 @@ class FolderWatch:
 
     def start(self) -> None:
         """Take up every folder that exists."""
+        # watchdog takes up folders twice that are made in quick succession; that changes nothing.
+        warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
         self._observer.start()
         self.refresh()
 
